@@ -1,0 +1,117 @@
+// The kernels: pointers, sizes and strides. Nothing here knows of graphs, tensors, threads or allocation.
+//
+// Elementwise work goes tile by tile: a tile is at most kTile elements, contiguous in memory. An input that is not
+// contiguous is first loaded into a tile buffer (`load`), so that a chain of kernels runs over buffers that stay in
+// the first-level cache, whatever the strides of its inputs. Each kernel is compiled once per instruction set
+// (baseline, AVX2+FMA, AVX-512) in a translation unit of its own; `table()` chooses at first use by what the processor has.
+#pragma once
+
+#include <adjoint/dtype.hpp>
+#include <adjoint/shape.hpp>
+
+#include <cstdint>
+
+namespace adjoint::kernels {
+
+/// Elements of a tile.
+inline constexpr std::int64_t kTile = 512;
+
+/// Elementwise functions. Unless said otherwise inputs and output have the same dtype.
+enum class Tile : std::uint8_t {
+  // one operand, float32/float64 (neg, abs, sign also integers; floor, ceil, round are the identity on integers)
+  neg, abs, sign, exp, expm1, log, log1p, sqrt, rsqrt, sin, cos, tan, tanh, erf, sigmoid, relu, softplus,
+  floor, ceil, round,
+  // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
+  add, sub, mul, div, pow, maximum, minimum,  // div: floating only; maximum and minimum hand on NaN
+  // two operands of any dtype, output bool
+  eq, ne, lt, le, gt, ge,
+  // bool to bool
+  logical_and, logical_or, logical_xor, logical_not,
+  // floating to bool
+  isnan, isinf, isfinite,
+  // three operands: bool, T, T
+  where,
+  count_
+};
+inline constexpr int kTileCount = static_cast<int>(Tile::count_);
+
+/// Computes `n <= kTile` elements; inputs and output are contiguous, of any alignment. `output` may be the same
+/// pointer as one of the inputs when its elements are not wider than that input's.
+/// Element i depends on the i-th inputs alone, and on neither n nor i: cutting work differently gives the same bits.
+using TileKernel = void (*)(std::int64_t n, const void* const* inputs, void* output);
+
+/// A strided array, strides in elements (0 for a broadcast dim, negative for a flipped one).
+struct View {
+  void* data;
+  Strides strides;
+};
+
+/// What a reduction computes. any, all: bool to bool. argmax, argmin: T to int64, the first of equals, NaN wins.
+/// max, min: hand on NaN. sum: floating dtypes and int64.
+enum class Reduce : std::uint8_t { sum, max, min, any, all, argmax, argmin, count_ };
+inline constexpr int kReduceCount = static_cast<int>(Reduce::count_);
+
+/// One instruction set's kernels; a null entry means: not defined for this dtype.
+struct Table {
+  const char* name;  // "baseline", "avx2", "avx512"
+  TileKernel tile[kTileCount][kDtypeCount];  // by the dtype of the operands (of the second one for `where`)
+  TileKernel cast[kDtypeCount][kDtypeCount];  // [from][to]; to bool: x != 0; float to integer truncates, saturating, NaN to 0
+  /// Reduces each of `rows` runs of `n` contiguous elements, `row_stride` elements apart, into output[row]
+  /// (n >= 1; sums by a tree that depends on n alone, at least as exact as blocked pairwise summation).
+  void (*reduce_rows[kReduceCount][kDtypeCount])(std::int64_t rows, std::int64_t n, const void* input,
+                                                 std::int64_t row_stride, void* output);
+  /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
+  void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
+};
+const Table& table() noexcept;
+/// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
+const Table* table(const char* name) noexcept;
+
+/// Copies the elements with row-major positions [first, first + n) of a strided array into contiguous memory.
+/// `element` is the element's size in bytes: 1, 4 or 8.
+void load(std::size_t element, const Shape& shape, const View& source, std::int64_t first, std::int64_t n,
+          void* destination) noexcept;
+
+// -- indexing; an index is checked as it is read: the first bad one is returned in *bad (else untouched), as a row-major
+//    position in `index`, and nothing after it is done -------------------------------------------------------------
+
+/// output[i][j][k] = input[i][index[i][j][k]][k] along dim `dim`; output is row-major of shape `index_shape`.
+/// Other dims of index_shape are no larger than input's. Index dtype int64. Returns false for an index outside [0, size).
+bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
+            const View& index, void* output, std::int64_t* bad) noexcept;
+/// output[i][index[i][j][k]][k] += source[i][j][k], in row-major order of index; output is row-major of output_shape.
+/// float32, float64, int64 and int32.
+bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
+                 const View& index, const View& source, std::int64_t* bad) noexcept;
+
+// -- random numbers: Philox 4x32-10 (Salmon et al. 2011); counter-based: element i of a tensor is a function of
+//    (seed, offset + i) alone --------------------------------------------------------------------------------------
+
+enum class Random : std::uint8_t { uniform, normal, integer };
+/// Writes elements [first, first + n) of the stream.
+/// uniform: [0, 1), float32 with 24 bits, float64 with 53. normal: Box-Muller. integer: [low, high) as int64, by
+/// multiply-high of 64 random bits (bias below 2^-32 for ranges below 2^32).
+void random(Random kind, Dtype dtype, std::uint64_t seed, std::uint64_t offset, std::int64_t low, std::int64_t high,
+            std::int64_t first, std::int64_t n, void* output) noexcept;
+/// output[i] = start + (first + i) * step, for n elements. Computed in double for floating dtypes, in int64 otherwise.
+void iota(Dtype dtype, double start, double step, std::int64_t istart, std::int64_t istep, std::int64_t first,
+          std::int64_t n, void* output) noexcept;
+/// A permutation of 0..n-1 (Fisher-Yates from the same stream), as int64.
+void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::int64_t* output) noexcept;
+
+// -- matrix products ------------------------------------------------------------------------------------------------
+
+/// A matrix of a product: element (i, j) at data[i * row_stride + j * column_stride]; any strides.
+struct Matrix {
+  const void* data;
+  std::int64_t row_stride, column_stride;
+};
+/// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros.
+/// Transposed and row-padded operands are read where they are; an operand that the library cannot read in place
+/// (neither stride 1, or a stride of 0) is first copied into `scratch`, of `matmul_scratch` bytes.
+/// float32 by oneDNN (dnnl_sgemm), float64 by CBLAS, both on the caller's OpenMP team.
+void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
+            void* scratch);
+std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b) noexcept;
+
+}  // namespace adjoint::kernels
