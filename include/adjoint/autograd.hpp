@@ -1,0 +1,70 @@
+#pragma once
+
+#include <adjoint/tensor.hpp>
+
+namespace adjoint {
+
+/// Whether operations recorded by this thread are differentiable.
+ADJOINT_API bool is_grad_enabled() noexcept;
+
+/// While it lives, operations recorded by this thread are not differentiable, and cells may be assigned.
+class ADJOINT_API NoGradGuard {
+ public:
+  NoGradGuard() noexcept;
+  ~NoGradGuard();
+  NoGradGuard(const NoGradGuard&) = delete;
+  NoGradGuard& operator=(const NoGradGuard&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Undoes a NoGradGuard for a while.
+class ADJOINT_API EnableGradGuard {
+ public:
+  EnableGradGuard() noexcept;
+  ~EnableGradGuard();
+  EnableGradGuard(const EnableGradGuard&) = delete;
+  EnableGradGuard& operator=(const EnableGradGuard&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// While it lives, this thread computes each operation as it records it, so that a debugger stops on the line that
+/// fails. Random numbers are the same.
+class ADJOINT_API EagerGuard {
+ public:
+  EagerGuard() noexcept;
+  ~EagerGuard();
+  EagerGuard(const EagerGuard&) = delete;
+  EagerGuard& operator=(const EagerGuard&) = delete;
+
+ private:
+  bool before_;
+};
+
+namespace autograd {
+
+struct GradOptions {
+  /// One for each output, of its shape; may be empty, or hold undefined entries, for outputs of one element (then 1).
+  std::vector<Tensor> grad_outputs = {};
+  /// Keep the derivative links below the outputs for another pass. Default: create_graph.
+  std::optional<bool> retain_graph = {};
+  /// Make the gradients differentiable.
+  bool create_graph = false;
+  /// Return undefined Tensors for inputs that the outputs do not depend on, instead of throwing AutogradError.
+  bool allow_unused = false;
+};
+
+/// The gradients of the outputs' sum (weighted by grad_outputs) with respect to each input, a leaf or any other tensor
+/// of the graph. No leaf's grad() is touched. Throws AutogradError as Tensor::backward does.
+ADJOINT_API std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                                     const GradOptions& options = {});
+
+}  // namespace autograd
+
+/// The same value, through which no gradient flows.
+inline Tensor stop_gradient(const Tensor& x) { return x.detach(); }
+
+}  // namespace adjoint
