@@ -1,0 +1,18 @@
+# adjoint_add_test(NAME COMMAND ... [LABELS ...]): add_test with what every test of ours needs. Tests labelled `slow` run
+# with `scripts/test --slow` only.
+function(adjoint_add_test name)
+  cmake_parse_arguments(ARG "" "" "COMMAND;LABELS" ${ARGN})
+  add_test(NAME ${name} COMMAND ${ARG_COMMAND})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+  if("slow" IN_LIST ARG_LABELS)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1200)
+  endif()
+  if(ADJOINT_SANITIZE STREQUAL "address")
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "ASAN_OPTIONS=detect_leaks=1")
+  elseif(ADJOINT_SANITIZE STREQUAL "undefined")
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
+  elseif(ADJOINT_SANITIZE STREQUAL "thread")
+    # The sanitizer does not know libgomp and reports races in correct loops: teams of one thread.
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_NUM_THREADS=1;OMP_THREAD_LIMIT=1")
+  endif()
+endfunction()

@@ -1,0 +1,1 @@
+find_library(OPENBLAS openblas)

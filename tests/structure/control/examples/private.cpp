@@ -1,0 +1,4 @@
+#include <adjoint/right.hpp>
+#include <cstdint>
+
+#include "node.hpp"

@@ -1,0 +1,4 @@
+#include <adjoint/right.hpp>
+
+#include "node.hpp"
+#include "ops/table.hpp"

@@ -1,0 +1,4 @@
+#include <adjoint/nowhere.hpp>
+
+#include "core/node.hpp"
+#include "nn/tree.hpp"

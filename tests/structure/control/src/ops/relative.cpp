@@ -1,0 +1,3 @@
+#include "core/node.hpp"
+#include "../core/node.hpp"
+#include "core/nowhere.hpp"
