@@ -2,6 +2,9 @@
 
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 
+# Lets the tests' builds of the same sources in other directories take the compiler cache's objects of this one.
+export CCACHE_NOHASHDIR=1
+
 # quietly LOG COMMAND...: the command's output goes to a file, and is shown only when it fails.
 quietly() {
   local log=$1
