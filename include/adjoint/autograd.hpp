@@ -44,6 +44,11 @@ class ADJOINT_API EagerGuard {
   bool before_;
 };
 
+namespace detail {
+/// Computes everything held and pending of this thread; what an optimizer's step ends with.
+ADJOINT_API void eval_pending();
+}  // namespace detail
+
 namespace autograd {
 
 struct GradOptions {

@@ -206,8 +206,8 @@ class ADJOINT_API Tensor {
   detail::Cell* cell_;
 };
 
-/// Prints as NumPy does: nested brackets, summarised beyond 1000 elements, with the dtype unless float32, int64 or
-/// bool. Computes.
+/// Prints as NumPy does: nested brackets, columns aligned, lines of at most 75 characters, summarised beyond 1000
+/// elements. An undefined Tensor prints "undefined". Computes.
 ADJOINT_API std::ostream& operator<<(std::ostream& out, const Tensor& tensor);
 ADJOINT_API std::string to_string(const Tensor& tensor);
 

@@ -1,0 +1,11 @@
+// Everything but <adjoint/xtensor.hpp>, which needs xtensor's headers.
+#pragma once
+
+#include <adjoint/autograd.hpp>
+#include <adjoint/memory.hpp>
+#include <adjoint/ops.hpp>
+#include <adjoint/random.hpp>
+#include <adjoint/tensor.hpp>
+#include <adjoint/threads.hpp>
+#include <adjoint/transforms.hpp>
+#include <adjoint/version.hpp>

@@ -1,0 +1,312 @@
+#include "core/node.hpp"
+
+#include "core/thread_state.hpp"
+
+#include <new>
+
+namespace adjoint::detail {
+namespace {
+
+// -- memory for nodes: each thread keeps some that were freed ---------------------------------------------------------
+
+struct FreeNode {
+  FreeNode* next;
+};
+constexpr int kFreeNodesPerThread = 1 << 14;
+thread_local FreeNode* free_nodes = nullptr;
+thread_local int free_node_count = 0;
+
+// Empties the list when its thread ends; nodes freed even later (by objects of static lifetime) are not kept.
+struct FreeNodesGuard {
+  ~FreeNodesGuard() {
+    free_node_count = kFreeNodesPerThread;
+    while (FreeNode* node = free_nodes) {
+      free_nodes = node->next;
+      ::operator delete(node);
+    }
+  }
+};
+
+void* allocate_node(std::size_t bytes) {
+#if !defined(__SANITIZE_ADDRESS__)
+  thread_local FreeNodesGuard guard;
+  static_cast<void>(guard);
+  if (FreeNode* node = free_nodes) {
+    free_nodes = node->next;
+    --free_node_count;
+    return node;
+  }
+#endif
+  return ::operator new(bytes);
+}
+
+void free_node(void* memory) noexcept {
+#if !defined(__SANITIZE_ADDRESS__)
+  if (free_node_count < kFreeNodesPerThread) {
+    free_nodes = ::new (memory) FreeNode{free_nodes};
+    ++free_node_count;
+    return;
+  }
+#endif
+  ::operator delete(memory);
+}
+
+}  // namespace
+
+// -- Node -------------------------------------------------------------------------------------------------------------
+
+Node* Node::make(const Operation& operation, const Shape& shape, Dtype dtype) {
+  return ::new (allocate_node(sizeof(Node))) Node(operation, shape, dtype);
+}
+
+bool Node::try_add_use() noexcept {
+  std::int32_t uses = uses_.load(std::memory_order_relaxed);
+  while (uses > 0)
+    if (uses_.compare_exchange_weak(uses, uses + 1, std::memory_order_acq_rel)) return true;
+  return false;
+}
+
+void Node::drop_use() noexcept {
+  if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) settle(this);
+}
+
+void Node::drop_link() noexcept {
+  if (links_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    dying_ = true;
+    settle(this);
+  }
+}
+
+// Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
+// list at most once: its last use holds a link until it is settled.
+void Node::settle(Node* first) noexcept {
+  thread_local Node* list = nullptr;
+  thread_local bool settling = false;
+  first->next_ = list;
+  list = first;
+  if (settling) return;
+  settling = true;
+  while (Node* node = list) {
+    list = node->next_;
+    if (node->dying_) node->destroy();
+    else node->handle_unused();
+  }
+  settling = false;
+}
+
+void Node::handle_unused() noexcept {
+  if (is_computed()) drop_value();
+  else drop_inputs();  // nobody will compute it
+  state_.store(State::dropped, std::memory_order_release);
+  drop_link();
+}
+
+void Node::destroy() noexcept {
+  drop_inputs();
+  if (cell) cell->drop_link();
+  this->~Node();
+  free_node(this);
+}
+
+void Node::drop_value() noexcept {
+  if (value.storage) value.storage->drop_ref();
+  value = Value{};
+  if (rare_ && rare_->contiguous) {
+    rare_->contiguous->drop_ref();
+    rare_->contiguous = nullptr;
+  }
+}
+
+void Node::set_inputs(Node* const* inputs, int count) {
+  inputs_ = count <= kInlineInputs ? inline_inputs_ : new std::uintptr_t[static_cast<std::size_t>(count)];
+  input_count_ = count;
+  for (int i = 0; i < count; ++i) {
+    inputs[i]->add_use();
+    inputs[i]->add_link();
+    inputs_[i] = reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed;
+  }
+}
+
+void Node::drop_inputs() noexcept {
+  if (!inputs_) return;
+  std::uintptr_t* inputs = inputs_;
+  inputs_ = nullptr;
+  for (int i = 0; i < input_count_; ++i) {
+    Node* node = reinterpret_cast<Node*>(inputs[i] & ~kUsed);
+    if (inputs[i] & kUsed) node->drop_use();
+    node->drop_link();
+  }
+  if (inputs != inline_inputs_) delete[] inputs;
+}
+
+void Node::set_computed() noexcept {
+  state_.store(State::computed, std::memory_order_release);
+  if (!inputs_) return;
+  if (!requires_grad || released_by || operation->family == Family::leaf) {
+    drop_inputs();
+    return;
+  }
+  for (int i = 0; i < input_count_; ++i) {
+    Node* node = input(i);
+    if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value() || !(inputs_[i] & kUsed)) continue;
+    inputs_[i] &= ~kUsed;
+    node->drop_use();
+  }
+}
+
+void Node::set_failed(std::exception_ptr error) {
+  rare().error = std::move(error);
+  state_.store(State::failed, std::memory_order_release);
+  drop_inputs();
+}
+
+void Node::release(const Operation& by) noexcept {
+  if (operation->family == Family::leaf || !requires_grad || released_by) return;
+  released_by = &by;
+  if (state() != State::pending) drop_inputs();
+}
+
+Rare& Node::rare() {
+  if (!rare_) rare_ = std::make_unique<Rare>();
+  return *rare_;
+}
+
+void Node::allocate_value() {
+  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(shape)) * size_of(dtype);
+  value.strides = row_major_strides(shape);
+  value.storage = nullptr;
+  if (adjoint::numel(shape) <= 1) {
+    value.data = inline_value_;
+  } else {
+    value.storage = Storage::allocate(bytes);
+    value.data = value.storage->data();
+  }
+}
+
+void Node::alias_value(const Value& source, std::int64_t offset, const Strides& strides) {
+  value.strides = strides;
+  if (source.storage) {
+    source.storage->add_ref();
+    value.storage = source.storage;
+    value.data = static_cast<std::byte*>(source.data) + offset * static_cast<std::int64_t>(size_of(dtype));
+  } else {  // inline: one element, or none
+    std::memcpy(inline_value_, source.data, sizeof inline_value_);
+    value.data = inline_value_;
+  }
+}
+
+// -- Cell -------------------------------------------------------------------------------------------------------------
+
+Cell* Cell::make(Node* source, bool requires_grad) {
+  auto* cell = new Cell;
+  cell->requires_grad_ = requires_grad;
+  try {
+    cell->current_ = cell->make_leaf(source);
+  } catch (...) {
+    delete cell;
+    throw;
+  }
+  return cell;
+}
+
+bool Cell::try_add_use() noexcept {
+  std::int32_t uses = uses_.load(std::memory_order_relaxed);
+  while (uses > 0)
+    if (uses_.compare_exchange_weak(uses, uses + 1, std::memory_order_acq_rel)) return true;
+  return false;
+}
+
+void Cell::drop_use() noexcept {
+  if (uses_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (current_) current_->drop_use();
+  if (committed_) committed_->drop_use();
+  current_ = committed_ = nullptr;
+  grad = Tensor();
+  drop_link();
+}
+
+void Cell::drop_link() noexcept {
+  if (links_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+Node* Cell::make_leaf(Node* source) {
+  Node* leaf = Node::make(kLeaf, source->shape, source->dtype);
+  leaf->requires_grad = requires_grad_;
+  leaf->version = ++version_;
+  leaf->cell = this;
+  add_link();
+  if (source->is_computed()) {
+    leaf->alias_value(source->value, 0, source->value.strides);
+    leaf->set_computed();
+  } else {
+    leaf->set_inputs(&source, 1);
+    register_pending(*leaf);
+  }
+  return leaf;
+}
+
+void Cell::assign(Node* source) {
+  Node* leaf = make_leaf(source);
+  if (leaf->is_computed()) {
+    if (committed_) committed_->drop_use();
+    committed_ = nullptr;
+    current_->drop_use();
+  } else if (committed_) {
+    current_->drop_use();  // an assignment that nobody looked at
+  } else if (current_->is_computed()) {
+    committed_ = current_;
+  } else {
+    current_->drop_use();
+  }
+  current_ = leaf;
+}
+
+void Cell::commit(Node* leaf) noexcept {
+  if (leaf == current_) {
+    if (committed_) committed_->drop_use();
+    committed_ = nullptr;
+  } else if (committed_ && leaf->version > committed_->version && current_->state() == State::pending) {
+    leaf->add_use();
+    committed_->drop_use();
+    committed_ = leaf;
+  }
+}
+
+bool Cell::revert(Node* leaf) noexcept {
+  if (!committed_ || leaf->version <= committed_->version) return false;
+  current_->drop_use();
+  current_ = committed_;
+  committed_ = nullptr;
+  return true;
+}
+
+void Cell::set_requires_grad(bool requires_grad) {
+  if (requires_grad == requires_grad_) return;
+  requires_grad_ = requires_grad;
+  assign(current_);
+}
+
+// -- Access -----------------------------------------------------------------------------------------------------------
+
+Node* Access::node(const Tensor& tensor, const char* operation) {
+  if (tensor.cell_) return tensor.cell_->current();
+  if (!tensor.node_)
+    throw ValueError(std::string(operation) +
+                     ": an undefined Tensor was used as an operand; it was default-constructed or moved from, or is a "
+                     "gradient that no backward() has reached");
+  return tensor.node_;
+}
+
+// -- Recorded ---------------------------------------------------------------------------------------------------------
+
+Tensor Recorded::input(int i) const { return Access::share(node_->input(i)); }
+Tensor Recorded::output() const { return Access::share(node_); }
+const Shape& Recorded::input_shape(int i) const { return node_->input(i)->shape; }
+Dtype Recorded::input_dtype(int i) const { return node_->input(i)->dtype; }
+const Shape& Recorded::shape() const { return node_->shape; }
+Dtype Recorded::dtype() const { return node_->dtype; }
+bool Recorded::input_requires_grad(int i) const { return node_->input(i)->requires_grad; }
+const Operation* Recorded::input_operation(int i) const { return node_->input(i)->operation; }
+const void* Recorded::attribute_bytes() const noexcept { return node_->attribute_bytes(); }
+
+}  // namespace adjoint::detail

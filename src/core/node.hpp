@@ -1,0 +1,209 @@
+// The graph: nodes, and cells.
+//
+// A node is an operation, its inputs, and, once computed, its value. It is counted twice, as shared_ptr and weak_ptr
+// count:
+//   uses   keep the value: handles and cells, nodes that are still to be computed from it, and nodes whose derivative
+//          reads it. When the last use goes the value is freed; a node that was never computed lets go of its inputs.
+//   links  keep the node: all uses together hold one, and so does each node that is differentiated through it.
+// A node that is not computed uses all its inputs. A computed one lets go of them, unless it may be differentiated:
+// then it links them, and uses those whose values a derivative names: its own, or the input's that reads its own
+// result (which the input itself cannot use: that would be a cycle).
+// A value without uses is gone for good: uses never rise again from zero.
+//
+// All of this is iterative: a chain of a million nodes is freed without recursion.
+#pragma once
+
+#include "core/operation.hpp"
+#include "core/storage.hpp"
+
+#include <adjoint/tensor.hpp>
+
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+namespace adjoint::detail {
+
+struct ThreadState;
+
+/// Where a computed value lies: a strided array in a storage, or, for one element, in the node itself.
+struct Value {
+  void* data = nullptr;
+  Storage* storage = nullptr;  // counted; null for an inline value
+  Strides strides;             // in elements
+};
+
+enum class State : std::uint8_t {
+  pending,
+  computed,
+  failed,   // its computation threw; looking at it throws again
+  dropped,  // nothing can read the value any more
+};
+
+/// What few nodes have.
+struct Rare {
+  std::exception_ptr error;       // of a failed node
+  std::string module_path;        // where an operation that can fail was recorded
+  Storage* contiguous = nullptr;  // a row-major copy made for data<T>(), so that a look changes no strides
+};
+
+class Node {
+ public:
+  static constexpr int kInlineInputs = 3;
+  static constexpr std::size_t kAttributeBytes = 40;
+
+  /// A node without inputs, with one use (and the link of all uses).
+  static Node* make(const Operation& operation, const Shape& shape, Dtype dtype);
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // -- counting
+  /// Only for one who knows of a use, or holds the owner's lock and knows of a pending one.
+  void add_use() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  /// A use, unless there is none left.
+  bool try_add_use() noexcept;
+  void drop_use() noexcept;
+  void add_link() noexcept { links_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_link() noexcept;
+  std::int32_t uses() const noexcept { return uses_.load(std::memory_order_acquire); }
+
+  // -- structure
+  /// Uses and links an input. To be called before the node is seen by anybody else.
+  void set_inputs(Node* const* inputs, int count);
+  int input_count() const noexcept { return input_count_; }
+  Node* input(int i) const noexcept { return reinterpret_cast<Node*>(inputs_[i] & ~kUsed); }
+  /// Whether the node has let go of its inputs.
+  bool has_inputs() const noexcept { return inputs_ != nullptr; }
+  const void* attribute_bytes() const noexcept { return attributes_; }
+  template <class T>
+  const T& attributes() const noexcept {
+    return *static_cast<const T*>(attribute_bytes());
+  }
+  void set_attribute_bytes(const void* from, std::size_t bytes) noexcept { std::memcpy(attributes_, from, bytes); }
+
+  // -- life
+  State state() const noexcept { return state_.load(std::memory_order_acquire); }
+  bool is_computed() const noexcept { return state() == State::computed; }
+  /// Whether the derivative reads the node's own value, and may still be asked for.
+  bool keeps_own_value() const noexcept { return (reads & kReadsOutput) && requires_grad && !released_by; }
+  /// After `value` was set: lets go of what only the computation needed.
+  void set_computed() noexcept;
+  void set_failed(std::exception_ptr error);
+  /// Drops the derivative links; the node remembers who did.
+  void release(const Operation& by) noexcept;
+  Rare& rare();
+  const Rare* rare_if_any() const noexcept { return rare_.get(); }
+
+  /// The elements' memory for a result of this node's shape: inline for a single one, else a new storage.
+  void allocate_value();
+  /// The value of another node, seen through `strides` from `offset` elements on.
+  void alias_value(const Value& source, std::int64_t offset, const Strides& strides);
+
+  const Operation* const operation;
+  const Shape shape;
+  const Dtype dtype;
+  bool requires_grad = false;
+  bool scheduled = false;  // part of the evaluation that is under way
+  std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
+  const Operation* released_by = nullptr;
+  std::size_t pending_index = 0;  // in its owner's list
+  ThreadState* owner = nullptr;   // the thread that recorded it; its lock guards the computation
+  Cell* cell = nullptr;           // of a leaf: linked
+  std::uint64_t version = 0;      // of a leaf: which of its cell's values
+  Value value;
+
+ private:
+  Node(const Operation& op, const Shape& s, Dtype d) noexcept : operation(&op), shape(s), dtype(d) {}
+  ~Node() = default;
+  static void settle(Node* first) noexcept;
+  void handle_unused() noexcept;
+  void destroy() noexcept;
+  void drop_value() noexcept;
+  void drop_inputs() noexcept;
+
+  static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, not only linked
+
+  std::atomic<std::int32_t> uses_{1}, links_{1};
+  std::atomic<State> state_{State::pending};
+  bool dying_ = false;
+  int input_count_ = 0;
+  std::uintptr_t* inputs_ = nullptr;
+  std::uintptr_t inline_inputs_[kInlineInputs] = {};
+  Node* next_ = nullptr;  // in the list of nodes to settle
+  std::unique_ptr<Rare> rare_;
+  alignas(8) std::byte attributes_[kAttributeBytes] = {};
+  alignas(8) std::byte inline_value_[8] = {};
+};
+
+/// A named place for a value. Handles use it, its leaves link it (weakly: a graph keeps no cell alive).
+class Cell {
+ public:
+  /// A cell with one use, whose value is that of `source` (used).
+  static Cell* make(Node* source, bool requires_grad);
+  void add_use() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_use() noexcept;
+  void add_link() noexcept { links_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_link() noexcept;
+  /// Whether a handle is left.
+  bool is_alive() const noexcept { return uses_.load(std::memory_order_acquire) > 0; }
+  /// A use, unless there is none left.
+  bool try_add_use() noexcept;
+
+  /// The leaf that holds the value now.
+  Node* current() const noexcept { return current_; }
+  /// A new leaf with the value of `source`; the old one stays until the new one is computed.
+  void assign(Node* source);
+  /// After an evaluation: `leaf`, of this cell, was computed.
+  void commit(Node* leaf) noexcept;
+  /// After a failed evaluation: back to the last value that was computed, if `leaf` came after it.
+  bool revert(Node* leaf) noexcept;
+  /// Replaces the leaf by one with the same value that requires grad, or does not.
+  void set_requires_grad(bool requires_grad);
+
+  Tensor grad;
+
+ private:
+  Cell() = default;
+  Node* make_leaf(Node* source);
+
+  std::atomic<std::int32_t> uses_{1}, links_{1};
+  Node* current_ = nullptr;
+  Node* committed_ = nullptr;  // while current_ is pending: the last one that was not
+  std::uint64_t version_ = 0;
+  bool requires_grad_ = false;
+};
+
+/// The way into a Tensor.
+struct Access {
+  /// The node that a handle means now. Throws ValueError for an undefined Tensor.
+  static Node* node(const Tensor& tensor, const char* operation = "tensor");
+  static Cell* cell(const Tensor& tensor) noexcept { return tensor.cell_; }
+  /// A handle that takes over a use.
+  static Tensor take(Node* node) noexcept {
+    Tensor tensor;
+    tensor.node_ = node;
+    return tensor;
+  }
+  static Tensor take(Cell* cell) noexcept {
+    Tensor tensor;
+    tensor.cell_ = cell;
+    return tensor;
+  }
+  static Tensor share(Node* node) noexcept {
+    node->add_use();
+    return take(node);
+  }
+};
+
+/// Puts a new pending node on the list of the thread that records it.
+void register_pending(Node& node);
+
+/// The leaf's operation: its value is its input's, and differentiation ends at it.
+extern const Operation kLeaf;
+/// A number of the host program; its value is in the node.
+extern const Operation kScalar;
+
+}  // namespace adjoint::detail

@@ -1,0 +1,176 @@
+#include "core/storage.hpp"
+
+#include <adjoint/memory.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ADJOINT_NO_MEMORY_CACHE 1
+#endif
+
+namespace adjoint::detail {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+// Freed memory is kept up to the most that was ever live, and at least this much: a training step finds its buffers.
+constexpr std::int64_t kCacheAtLeast = std::int64_t{64} << 20;
+
+// Four sizes per power of two, so that at most a fifth of a block is unused.
+struct SizeClass {
+  std::size_t bytes;
+  std::size_t index;
+};
+SizeClass size_class(std::size_t bytes) noexcept {
+  if (bytes <= 4 * kAlignment) {
+    const std::size_t units = std::max<std::size_t>(1, (bytes + kAlignment - 1) / kAlignment);
+    return {units * kAlignment, units - 1};
+  }
+  const int log2 = 63 - __builtin_clzll(bytes - 1);  // 2^log2 <= bytes - 1
+  const std::size_t step = std::size_t{1} << (log2 - 2);
+  const std::size_t steps = (bytes + step - 1) / step;  // 5..8
+  return {steps * step, static_cast<std::size_t>(log2 - 8) * 4 + (steps - 5) + 4};
+}
+
+class Cache {
+ public:
+  static Cache& get() {
+    static Cache& cache = *new Cache;  // never destroyed: tensors of static lifetime outlive every other object
+    return cache;
+  }
+
+  void* allocate(SizeClass size) {
+    {
+      std::lock_guard lock(mutex_);
+      count(static_cast<std::int64_t>(size.bytes));
+      if (size.index < free_.size() && !free_[size.index].empty()) {
+        void* data = free_[size.index].back();
+        free_[size.index].pop_back();
+        cached_ -= static_cast<std::int64_t>(size.bytes);
+        return data;
+      }
+    }
+    void* data = std::aligned_alloc(kAlignment, size.bytes);
+    if (!data) {
+      trim();
+      data = std::aligned_alloc(kAlignment, size.bytes);
+    }
+    if (!data) {
+      std::lock_guard lock(mutex_);
+      live_ -= static_cast<std::int64_t>(size.bytes);
+      throw std::bad_alloc();
+    }
+    return data;
+  }
+
+  void free(void* data, SizeClass size) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      const auto bytes = static_cast<std::int64_t>(size.bytes);
+      live_ -= bytes;
+#if !defined(ADJOINT_NO_MEMORY_CACHE)
+      if (cached_ + bytes <= std::max(kCacheAtLeast, peak_)) {
+        try {
+          if (free_.size() <= size.index) free_.resize(size.index + 1);
+          free_[size.index].push_back(data);
+          cached_ += bytes;
+          return;
+        } catch (const std::bad_alloc&) {  // then it is not kept
+        }
+      }
+#endif
+    }
+    std::free(data);
+  }
+
+  void adopt(std::int64_t bytes) noexcept {
+    std::lock_guard lock(mutex_);
+    count(bytes);
+  }
+  void disown(std::int64_t bytes) noexcept {
+    std::lock_guard lock(mutex_);
+    live_ -= bytes;
+  }
+
+  void trim() noexcept {
+    std::vector<std::vector<void*>> free;
+    {
+      std::lock_guard lock(mutex_);
+      free.swap(free_);
+      cached_ = 0;
+    }
+    for (auto& list : free)
+      for (void* data : list) std::free(data);
+  }
+
+  memory::Stats stats() noexcept {
+    std::lock_guard lock(mutex_);
+    return {live_, peak_, cached_};
+  }
+  std::int64_t live() const noexcept { return live_.load(std::memory_order_relaxed); }
+  void reset_peak() noexcept {
+    std::lock_guard lock(mutex_);
+    peak_ = live_;
+  }
+
+ private:
+  void count(std::int64_t bytes) noexcept {
+    live_ += bytes;
+    peak_ = std::max(peak_, live_.load(std::memory_order_relaxed));
+  }
+
+  std::mutex mutex_;
+  std::vector<std::vector<void*>> free_;
+  std::atomic<std::int64_t> live_{0};  // written under the lock, read without
+  std::int64_t peak_ = 0, cached_ = 0;
+};
+
+}  // namespace
+
+Storage* Storage::allocate(std::size_t bytes) {
+  const SizeClass size = size_class(bytes);
+  auto* storage = new Storage;
+  try {
+    storage->data_ = Cache::get().allocate(size);
+  } catch (...) {
+    delete storage;
+    throw;
+  }
+  storage->bytes_ = size.bytes;
+  return storage;
+}
+
+Storage* Storage::adopt(void* data, std::size_t bytes, void (*release)(void*), void* context) {
+  auto* storage = new Storage;
+  storage->data_ = data;
+  storage->bytes_ = bytes;
+  storage->release_ = release;
+  storage->context_ = context;
+  Cache::get().adopt(static_cast<std::int64_t>(bytes));
+  return storage;
+}
+
+std::int64_t Storage::live_bytes() noexcept { return Cache::get().live(); }
+
+void Storage::destroy() noexcept {
+  if (release_) {
+    Cache::get().disown(static_cast<std::int64_t>(bytes_));
+    release_(context_);
+  } else {
+    Cache::get().free(data_, size_class(bytes_));
+  }
+  delete this;
+}
+
+}  // namespace adjoint::detail
+
+namespace adjoint::memory {
+
+Stats stats() noexcept { return detail::Cache::get().stats(); }
+void reset_peak() noexcept { detail::Cache::get().reset_peak(); }
+void trim() noexcept { detail::Cache::get().trim(); }
+
+}  // namespace adjoint::memory

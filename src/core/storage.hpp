@@ -1,0 +1,45 @@
+// Memory for tensors' elements.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace adjoint::detail {
+
+/// A counted block of memory, aligned to 64 bytes. Blocks come from a cache of freed ones (memory::stats), and go back
+/// to it, unless they were adopted from the user.
+class Storage {
+ public:
+  /// A block of at least `bytes` bytes, with one reference. Throws std::bad_alloc.
+  static Storage* allocate(std::size_t bytes);
+  /// A block of the user's: `release(context)` is called with the last reference.
+  static Storage* adopt(void* data, std::size_t bytes, void (*release)(void*), void* context);
+
+  /// Bytes of all blocks that are in use.
+  static std::int64_t live_bytes() noexcept;
+
+  void* data() const noexcept { return data_; }
+  std::size_t bytes() const noexcept { return bytes_; }
+  void add_ref() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void drop_ref() noexcept {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+  bool is_shared() const noexcept { return refs_.load(std::memory_order_acquire) != 1; }
+  /// A user has a pointer into it: it must never be written again.
+  void set_exposed() noexcept { exposed_.store(true, std::memory_order_relaxed); }
+  bool is_writable() const noexcept { return !release_ && !exposed_.load(std::memory_order_relaxed); }
+
+ private:
+  Storage() = default;
+  void destroy() noexcept;
+
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  std::atomic<std::int32_t> refs_{1};
+  std::atomic<bool> exposed_{false};
+  void (*release_)(void*) = nullptr;
+  void* context_ = nullptr;
+};
+
+}  // namespace adjoint::detail

@@ -1,0 +1,80 @@
+#include "core/thread_state.hpp"
+
+#include "core/node.hpp"
+
+namespace adjoint::detail {
+namespace {
+
+std::mutex& idle_mutex() {
+  static std::mutex& mutex = *new std::mutex;
+  return mutex;
+}
+std::vector<ThreadState*>& idle_states() {
+  static auto& states = *new std::vector<ThreadState*>;
+  return states;
+}
+
+ThreadState* acquire() {
+  std::lock_guard lock(idle_mutex());
+  if (idle_states().empty()) return new ThreadState;
+  ThreadState* state = idle_states().back();
+  idle_states().pop_back();
+  return state;
+}
+
+thread_local ThreadState* current = nullptr;
+
+struct Returner {
+  ~Returner() {
+    ThreadState* state = current;
+    {
+      std::lock_guard lock(state->mutex);
+      for (Node* node : state->pending)
+        if (node) node->drop_link();
+      state->pending.clear();
+      state->grad_enabled = true;
+      state->eager = false;
+      state->threads = 0;
+      state->scope = nullptr;
+      state->generator = Generator();
+    }
+    current = nullptr;
+    std::lock_guard lock(idle_mutex());
+    idle_states().push_back(state);
+  }
+};
+
+}  // namespace
+
+ThreadState& ThreadState::get() noexcept {
+  if (!current) {
+    current = acquire();
+    thread_local Returner returner;
+    static_cast<void>(returner);
+  }
+  return *current;
+}
+
+std::string ThreadState::module_path() const {
+  std::string path;
+  for (const ModuleScope* frame = scope; frame; frame = frame->outer)
+    if (!frame->name->empty()) path = path.empty() ? *frame->name : *frame->name + "." + path;
+  return path;
+}
+
+ModuleScope::ModuleScope(const std::string& module_name) noexcept : name(&module_name) {
+  ThreadState& state = ThreadState::get();
+  outer = state.scope;
+  state.scope = this;
+}
+ModuleScope::~ModuleScope() { ThreadState::get().scope = outer; }
+
+void register_pending(Node& node) {
+  ThreadState& state = ThreadState::get();
+  node.owner = &state;
+  node.pending_index = state.pending.size();
+  state.pending.push_back(&node);
+  node.add_link();
+}
+
+}  // namespace adjoint::detail

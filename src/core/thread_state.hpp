@@ -1,0 +1,51 @@
+// What each thread of the host program has of its own.
+#pragma once
+
+#include <adjoint/random.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace adjoint::detail {
+
+class Node;
+
+/// The module whose forward is being recorded; frames of a list from the innermost outwards.
+struct ModuleScope {
+  ModuleScope(const std::string& name) noexcept;
+  ~ModuleScope();
+  ModuleScope(const ModuleScope&) = delete;
+  ModuleScope& operator=(const ModuleScope&) = delete;
+
+  const std::string* name;
+  const ModuleScope* outer;
+};
+
+struct ThreadState {
+  bool grad_enabled = true;
+  bool eager = false;
+  int threads = 0;  // 0: not chosen yet
+  const ModuleScope* scope = nullptr;
+  Generator generator;
+
+  /// Held while nodes that this thread recorded are computed, by whichever thread.
+  std::recursive_mutex mutex;
+  /// The nodes that this thread recorded and that are pending, in order; linked. Null where one was computed since.
+  std::vector<Node*> pending;
+  /// Another thread has computed some of them.
+  std::atomic<bool> pending_is_stale{false};
+  /// At this size the list is gone through.
+  std::size_t pending_limit = 1024;
+  /// Bytes that were live after the last evaluation.
+  std::int64_t live_bytes = 0;
+
+  /// The calling thread's. Never freed: a thread that ends leaves it to one that starts.
+  static ThreadState& get() noexcept;
+  /// "encoder.0", or empty outside of modules.
+  std::string module_path() const;
+};
+
+}  // namespace adjoint::detail
