@@ -1,0 +1,47 @@
+// The engine: records nodes, and computes them.
+#pragma once
+
+#include "core/node.hpp"
+
+#include <adjoint/tensor.hpp>
+
+#include <initializer_list>
+#include <vector>
+
+namespace adjoint::detail {
+
+/// Records an operation: a node whose inputs are the nodes of `inputs`. It requires grad when grad mode is on and an
+/// input that the operation differentiates does.
+Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
+              const void* attributes = nullptr, std::size_t attribute_bytes = 0);
+inline Tensor record(const Operation& operation, const Shape& shape, Dtype dtype,
+                     std::initializer_list<Tensor> inputs) {
+  return record(operation, shape, dtype, inputs.begin(), static_cast<int>(inputs.size()));
+}
+template <class Attributes>
+Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, std::initializer_list<Tensor> inputs,
+              const Attributes& attributes) {
+  static_assert(std::is_trivially_copyable_v<Attributes> && sizeof(Attributes) <= Node::kAttributeBytes);
+  return record(operation, shape, dtype, inputs.begin(), static_cast<int>(inputs.size()), &attributes,
+                sizeof(Attributes));
+}
+/// Records the operation of a node again, with the same attributes, result's shape and dtype, on other inputs.
+Tensor record_again(const Node& node, const std::vector<Tensor>& inputs);
+
+/// A number as a node; it is computed.
+Tensor scalar_node(Scalar value, Dtype dtype);
+/// A computed node on a storage (whose reference it takes over).
+Tensor storage_node(Storage* storage, const Shape& shape, Dtype dtype);
+/// The same value in a node of its own, with no derivative.
+Tensor detached(const Tensor& tensor);
+
+/// Computes the nodes, and the held values and cells that the same work feeds. Throws the first error of a root, or of
+/// a cell's new value: then every cell has its old value.
+void evaluate(Node* const* roots, int count);
+/// Computes one node and returns it; throws again what its computation threw.
+Node* evaluated(const Tensor& tensor, const char* operation);
+/// Computes everything held and pending of this thread.
+void evaluate_pending();
+/// Does so when too much is pending.
+void bound_pending();
+}  // namespace adjoint::detail

@@ -1,0 +1,286 @@
+// Computing a graph: order, execute, commit.
+#include "core/thread_state.hpp"
+#include "engine/engine.hpp"
+#include "engine/threads.hpp"
+
+#include <algorithm>
+
+namespace adjoint::detail {
+namespace {
+
+/// One evaluation: what it computes, in an order in which every node comes after its inputs.
+class Evaluation {
+ public:
+  explicit Evaluation(ThreadState& state) : state_(state) {}
+  ~Evaluation();
+  Evaluation(const Evaluation&) = delete;
+  Evaluation& operator=(const Evaluation&) = delete;
+
+  void plan(Node* const* roots, int count);
+  void run();
+  /// Why cells kept their old values, if they did.
+  std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
+
+ private:
+  void lock(std::vector<ThreadState*> states);
+  void unlock();
+  bool schedule(Node* root);
+  void schedule_what_is_fed();
+  void compute(Node& node);
+  void forget(Node& node);
+
+  ThreadState& state_;
+  std::vector<ThreadState*> locked_;
+  std::vector<ThreadState*> foreign_;  // found while scheduling, and not locked
+  std::vector<Node*> plan_;
+  std::vector<Node*> used_;    // a use of each, so that they last until they are computed
+  std::vector<Node*> leaves_;  // of cells that were assigned; linked
+  std::exception_ptr error_;   // the first
+  bool reverted_ = false;
+};
+
+Evaluation::~Evaluation() {
+  for (Node* node : plan_) node->scheduled = false;
+  for (Node* node : leaves_) node->drop_link();
+  for (Node* node : used_) node->drop_use();
+  unlock();
+}
+
+// Locks in the order of addresses, so that two evaluations never wait for each other.
+void Evaluation::lock(std::vector<ThreadState*> states) {
+  std::sort(states.begin(), states.end());
+  states.erase(std::unique(states.begin(), states.end()), states.end());
+  for (ThreadState* state : states) {
+    state->mutex.lock();
+    locked_.push_back(state);
+  }
+}
+
+void Evaluation::unlock() {
+  for (ThreadState* state : locked_) state->mutex.unlock();
+  locked_.clear();
+}
+
+void Evaluation::plan(Node* const* roots, int count) {
+  for (int i = 0; i < count; ++i) {
+    roots[i]->add_use();
+    used_.push_back(roots[i]);
+  }
+  lock({&state_});
+  for (;;) {
+    bool complete = true;
+    for (int i = 0; i < count && complete; ++i) complete = schedule(roots[i]);
+    if (complete) break;
+    // Part of the graph was recorded by another thread: start again with that one's lock as well.
+    for (Node* node : plan_) node->scheduled = false;
+    plan_.clear();
+    std::vector<ThreadState*> states = locked_;
+    states.insert(states.end(), foreign_.begin(), foreign_.end());
+    foreign_.clear();
+    unlock();
+    lock(std::move(states));
+  }
+  schedule_what_is_fed();
+}
+
+// Depth first, with a stack of our own. Returns false when a lock is missing; then the plan is of no use.
+bool Evaluation::schedule(Node* root) {
+  struct Frame {
+    Node* node;
+    int next;
+  };
+  std::vector<Frame> stack;
+  const auto enter = [&](Node* node) {
+    if (node->state() != State::pending) return true;
+    if (std::find(locked_.begin(), locked_.end(), node->owner) == locked_.end()) {
+      foreign_.push_back(node->owner);
+      return false;
+    }
+    // Asked again under the lock: its owner may have computed it meanwhile.
+    if (node->scheduled || node->state() != State::pending) return true;
+    node->scheduled = true;
+    stack.push_back({node, 0});
+    return true;
+  };
+  bool complete = enter(root);
+  while (!stack.empty()) {
+    Frame& frame = stack.back();
+    if (complete && frame.next < frame.node->input_count()) {
+      complete = enter(frame.node->input(frame.next++));
+    } else {
+      plan_.push_back(frame.node);
+      stack.pop_back();
+    }
+  }
+  return complete;
+}
+
+// Held values and cells of this thread that what is computed anyway feeds: computed now, they let go of it.
+void Evaluation::schedule_what_is_fed() {
+  // If all uses of the plan's nodes come from the plan itself there is nothing to look for. Each root has one of ours
+  // and, beside it, the handle's.
+  std::int64_t uses = 0, known = 2 * static_cast<std::int64_t>(used_.size());
+  for (Node* node : plan_) {
+    uses += node->uses();
+    for (int i = 0; i < node->input_count(); ++i) known += node->input(i)->scheduled;
+  }
+  if (uses <= known) return;
+  for (std::size_t i = 0; i < state_.pending.size(); ++i) {
+    Node* node = state_.pending[i];
+    if (!node || node->scheduled || node->state() != State::pending) continue;
+    bool fed = false;
+    for (int k = 0; k < node->input_count() && !fed; ++k) fed = node->input(k)->scheduled;
+    if (!fed || !node->try_add_use()) continue;
+    const std::size_t before = plan_.size();
+    if (schedule(node)) {
+      used_.push_back(node);
+    } else {  // it also needs what another thread recorded; it can wait
+      for (std::size_t k = before; k < plan_.size(); ++k) plan_[k]->scheduled = false;
+      plan_.resize(before);
+      node->drop_use();
+    }
+  }
+}
+
+void Evaluation::run() {
+  {
+    const TeamLease lease;
+    for (Node*& node : plan_) {
+      node->scheduled = false;
+      if (node->cell) {
+        node->add_link();
+        leaves_.push_back(node);
+      }
+      compute(*node);
+      forget(*node);  // and this may have been the last that we see of it
+    }
+  }
+  plan_.clear();
+  for (Node* leaf : leaves_) {
+    if (!leaf->cell->try_add_use()) continue;
+    if (error_) reverted_ |= leaf->cell->revert(leaf);
+    else leaf->cell->commit(leaf);
+    leaf->cell->drop_use();
+  }
+  if (state_.pending.empty()) state_.pending_limit = 1024;
+  state_.live_bytes = Storage::live_bytes();
+}
+
+void Evaluation::compute(Node& node) {
+  try {
+    for (int i = 0; i < node.input_count(); ++i)
+      if (const Node* input = node.input(i); input->state() == State::failed) {
+        node.set_failed(input->rare_if_any()->error);
+        return;
+      }
+    try {
+      node.operation->execute(node);
+      node.set_computed();
+    } catch (Error& error) {
+      if (const Rare* rare = node.rare_if_any()) error.set_module_path(rare->module_path);
+      throw;
+    }
+  } catch (...) {
+    if (!error_) error_ = std::current_exception();
+    node.set_failed(std::current_exception());
+  }
+}
+
+// Takes a node off its owner's list.
+void Evaluation::forget(Node& node) {
+  if (node.owner != &state_) {
+    node.owner->pending_is_stale.store(true, std::memory_order_relaxed);
+    return;
+  }
+  if (node.pending_index >= state_.pending.size() || state_.pending[node.pending_index] != &node) return;
+  state_.pending[node.pending_index] = nullptr;
+  while (!state_.pending.empty() && !state_.pending.back()) state_.pending.pop_back();
+  node.drop_link();
+}
+
+// The stored exception belongs to every handle that depends on the failed node; each look gets a copy of its own.
+[[noreturn]] void rethrow(const std::exception_ptr& stored) {
+  try {
+    std::rethrow_exception(stored);
+  } catch (const ShapeError& error) {
+    throw ShapeError(error);
+  } catch (const DtypeError& error) {
+    throw DtypeError(error);
+  } catch (const ValueError& error) {
+    throw ValueError(error);
+  } catch (const AutogradError& error) {
+    throw AutogradError(error);
+  } catch (const IoError& error) {
+    throw IoError(error);
+  }
+}
+
+void compact(ThreadState& state) {
+  std::lock_guard lock(state.mutex);
+  state.pending_is_stale.store(false, std::memory_order_relaxed);
+  std::size_t kept = 0;
+  for (Node* node : state.pending) {
+    if (!node) continue;
+    if (node->state() == State::pending) {
+      node->pending_index = kept;
+      state.pending[kept++] = node;
+    } else {
+      node->drop_link();
+    }
+  }
+  state.pending.resize(kept);
+  state.pending_limit = std::max<std::size_t>(1024, 2 * kept);
+}
+
+// A loop that records and never looks stays bounded: by nodes, and by the bytes that came to life meanwhile.
+constexpr std::size_t kMostPending = std::size_t{1} << 17;
+constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
+
+}  // namespace
+
+void evaluate(Node* const* roots, int count) {
+  ThreadState& state = ThreadState::get();
+  if (state.pending_is_stale.load(std::memory_order_relaxed)) compact(state);
+  {
+    Evaluation evaluation(state);
+    evaluation.plan(roots, count);
+    evaluation.run();
+    for (int i = 0; i < count; ++i)
+      if (roots[i]->state() == State::failed) rethrow(roots[i]->rare_if_any()->error);
+    if (evaluation.cell_error()) rethrow(evaluation.cell_error());
+  }
+}
+
+Node* evaluated(const Tensor& tensor, const char* operation) {
+  Node* node = Access::node(tensor, operation);
+  if (node->state() == State::pending) evaluate(&node, 1);
+  if (node->state() == State::failed) rethrow(node->rare_if_any()->error);
+  return node;
+}
+
+void evaluate_pending() {
+  ThreadState& state = ThreadState::get();
+  compact(state);
+  std::vector<Node*> roots;
+  for (Node* node : state.pending)
+    if (node->try_add_use()) roots.push_back(node);
+  struct Uses {
+    std::vector<Node*>& nodes;
+    ~Uses() {
+      for (Node* node : nodes) node->drop_use();
+    }
+  } uses{roots};
+  evaluate(roots.data(), static_cast<int>(roots.size()));
+}
+
+void bound_pending() {
+  ThreadState& state = ThreadState::get();
+  const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostPendingBytes;
+  if (state.pending.size() < state.pending_limit && !many_bytes) return;
+  compact(state);
+  if (state.pending.size() < kMostPending && !many_bytes) return;
+  state.live_bytes = Storage::live_bytes();
+  if (!state.pending.empty()) evaluate_pending();
+}
+
+}  // namespace adjoint::detail

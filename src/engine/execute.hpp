@@ -1,0 +1,91 @@
+// How each family's nodes are computed. An operation names one of these functions; what they need beside the node is
+// its `kernel`, and the attributes declared here.
+#pragma once
+
+#include "core/node.hpp"
+
+namespace adjoint::detail {
+
+// -- elementwise ------------------------------------------------------------------------------------------------------
+
+/// kernel: a kernels::Tile. Inputs broadcast to the node's shape and have one dtype (but for the condition of `where`).
+void execute_elementwise(Node& node);
+void execute_cast(Node& node);
+
+// -- reductions -------------------------------------------------------------------------------------------------------
+
+struct ReduceAttributes {
+  std::uint32_t dims;  // bit i: dim i is reduced
+  bool keepdim;
+};
+/// kernel: a kernels::Reduce.
+void execute_reduction(Node& node);
+
+// -- movement: the result reads its input's storage through other strides ---------------------------------------------
+
+void execute_reshape(Node& node);  // copies when no strides will do
+void execute_broadcast(Node& node);
+struct PermuteAttributes {
+  std::int8_t dims[kMaxRank];
+};
+void execute_permute(Node& node);
+struct SliceAttributes {
+  std::int64_t dim, start, step;
+};
+void execute_slice(Node& node);
+/// The transpose of a slice: zeros, with the input at the slice's positions.
+void execute_unslice(Node& node);
+struct FlipAttributes {
+  std::uint32_t dims;
+};
+void execute_flip(Node& node);
+struct CatAttributes {
+  std::int64_t dim;
+};
+void execute_cat(Node& node);
+
+// -- indexing ---------------------------------------------------------------------------------------------------------
+
+struct IndexAttributes {
+  std::int64_t dim;
+};
+void execute_gather(Node& node);
+void execute_scatter_add(Node& node);
+struct CheckAttributes {
+  std::int64_t low, high;
+  const char* what;
+};
+void execute_checked_index(Node& node);
+
+// -- from nothing -----------------------------------------------------------------------------------------------------
+
+struct RandomAttributes {
+  std::uint64_t seed, offset;
+  std::int64_t low, high;
+};
+/// kernel: a kernels::Random.
+void execute_random(Node& node);
+void execute_permutation(Node& node);
+struct IotaAttributes {
+  double start, step;
+  std::int64_t integer_start, integer_step;
+};
+void execute_iota(Node& node);
+
+// -- contractions -----------------------------------------------------------------------------------------------------
+
+/// [b.., m, k] x [b.., k, n].
+void execute_matmul(Node& node);
+
+// -- shared -----------------------------------------------------------------------------------------------------------
+
+/// The strides with which an array of `shape` is read as one of `target`, to which it broadcasts.
+Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& target) noexcept;
+bool is_row_major(const Shape& shape, const Strides& strides) noexcept;
+/// Copies a strided array into row-major memory.
+void copy_row_major(std::size_t element, const Shape& shape, const void* source, const Strides& strides,
+                    void* destination);
+/// The value of a computed node in row-major order; a copy made for it is kept with the node.
+const void* row_major_data(Node& node);
+
+}  // namespace adjoint::detail

@@ -1,0 +1,155 @@
+// Movement: strides instead of copies.
+#include "engine/execute.hpp"
+#include "kernels/kernels.hpp"
+
+#include <cstring>
+
+namespace adjoint::detail {
+namespace {
+
+/// Strides that show a strided array in another shape, if there are any: dims that are joined must lie one after the
+/// other without gaps.
+bool reshaped_strides(const Shape& from, const Strides& strides, const Shape& to, Strides* result) {
+  *result = Dims::filled(to.size(), 0);
+  int i = from.size() - 1, j = to.size() - 1;
+  while (i >= 0 || j >= 0) {
+    if (i >= 0 && from[i] == 1) {
+      --i;
+      continue;
+    }
+    if (j >= 0 && to[j] == 1) {
+      (*result)[j--] = 1;
+      continue;
+    }
+    if (i < 0 || j < 0) return false;
+    // A run of `from` dims that lie without gaps, and the `to` dims that share its elements.
+    std::int64_t run = from[i], made = 1;
+    const std::int64_t inner = strides[i];
+    while (made < run || run < made) {
+      if (made < run) {
+        if (j < 0) return false;
+        (*result)[j] = made * inner;
+        made *= to[j--];
+      } else {
+        int outer = i - 1;
+        while (outer >= 0 && from[outer] == 1) --outer;
+        if (outer < 0 || strides[outer] != strides[i] * from[i]) return false;
+        i = outer;
+        run *= from[i];
+      }
+      if (made == run) break;
+    }
+    --i;
+  }
+  return true;
+}
+
+// A slice is copied rather than keep alive a storage this many times its size.
+constexpr std::size_t kSliceKeeps = 8;
+
+void copy_if_small(Node& node) {
+  const Value view = node.value;
+  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
+  if (!view.storage || bytes * kSliceKeeps > view.storage->bytes()) return;
+  node.allocate_value();
+  copy_row_major(size_of(node.dtype), node.shape, view.data, view.strides, node.value.data);
+  view.storage->drop_ref();
+}
+
+}  // namespace
+
+void execute_reshape(Node& node) {
+  const Node& input = *node.input(0);
+  Strides strides;
+  if (adjoint::numel(node.shape) == 0) {
+    node.alias_value(input.value, 0, row_major_strides(node.shape));
+  } else if (reshaped_strides(input.shape, input.value.strides, node.shape, &strides)) {
+    node.alias_value(input.value, 0, strides);
+  } else {
+    node.allocate_value();
+    copy_row_major(size_of(node.dtype), input.shape, input.value.data, input.value.strides, node.value.data);
+  }
+}
+
+void execute_broadcast(Node& node) {
+  const Node& input = *node.input(0);
+  node.alias_value(input.value, 0, broadcast_strides(input.shape, input.value.strides, node.shape));
+}
+
+void execute_permute(Node& node) {
+  const Node& input = *node.input(0);
+  const auto& dims = node.attributes<PermuteAttributes>().dims;
+  Strides strides = input.value.strides;
+  for (int i = 0; i < strides.size(); ++i) strides[i] = input.value.strides[dims[i]];
+  node.alias_value(input.value, 0, strides);
+}
+
+void execute_slice(Node& node) {
+  const Node& input = *node.input(0);
+  const auto [dim, start, step] = node.attributes<SliceAttributes>();
+  Strides strides = input.value.strides;
+  const int d = static_cast<int>(dim);
+  const std::int64_t offset = adjoint::numel(node.shape) ? start * strides[d] : 0;
+  strides[d] *= step;
+  node.alias_value(input.value, offset, strides);
+  copy_if_small(node);
+}
+
+void execute_unslice(Node& node) {
+  const Node& input = *node.input(0);
+  const auto [dim, start, step] = node.attributes<SliceAttributes>();
+  const std::size_t element = size_of(node.dtype);
+  node.allocate_value();
+  auto* output = static_cast<std::byte*>(node.value.data);
+  std::memset(output, 0, static_cast<std::size_t>(adjoint::numel(node.shape)) * element);
+  const int d = static_cast<int>(dim);
+  std::int64_t outer = 1, inner = 1;
+  for (int i = 0; i < d; ++i) outer *= node.shape[i];
+  for (int i = d + 1; i < node.shape.size(); ++i) inner *= node.shape[i];
+  const std::int64_t length = input.shape[d];
+  const kernels::View view{input.value.data, input.value.strides};
+  const auto bytes = static_cast<std::int64_t>(element);
+  for (std::int64_t i = 0; i < outer; ++i) {
+    std::byte* block = output + (i * node.shape[d] + start) * inner * bytes;
+    if (step == 1) {
+      kernels::load(element, input.shape, view, i * length * inner, length * inner, block);
+      continue;
+    }
+    for (std::int64_t k = 0; k < length; ++k)
+      kernels::load(element, input.shape, view, (i * length + k) * inner, inner, block + k * step * inner * bytes);
+  }
+}
+
+void execute_flip(Node& node) {
+  const Node& input = *node.input(0);
+  const std::uint32_t dims = node.attributes<FlipAttributes>().dims;
+  Strides strides = input.value.strides;
+  std::int64_t offset = 0;
+  for (int i = 0; i < strides.size(); ++i)
+    if (dims >> i & 1 && input.shape[i] > 0) {
+      offset += strides[i] * (input.shape[i] - 1);
+      strides[i] = -strides[i];
+    }
+  node.alias_value(input.value, adjoint::numel(node.shape) ? offset : 0, strides);
+}
+
+void execute_cat(Node& node) {
+  const int dim = static_cast<int>(node.attributes<CatAttributes>().dim);
+  const std::size_t element = size_of(node.dtype);
+  node.allocate_value();
+  auto* output = static_cast<std::byte*>(node.value.data);
+  std::int64_t outer = 1, inner = 1, start = 0;
+  for (int i = 0; i < dim; ++i) outer *= node.shape[i];
+  for (int i = dim + 1; i < node.shape.size(); ++i) inner *= node.shape[i];
+  for (int k = 0; k < node.input_count(); ++k) {
+    const Node& input = *node.input(k);
+    const std::int64_t block = input.shape[dim] * inner;
+    const kernels::View view{input.value.data, input.value.strides};
+    for (std::int64_t i = 0; i < outer; ++i)
+      kernels::load(element, input.shape, view, i * block, block,
+                    output + (i * node.shape[dim] + start) * inner * static_cast<std::int64_t>(element));
+    start += input.shape[dim];
+  }
+}
+
+}  // namespace adjoint::detail

@@ -1,0 +1,125 @@
+// Indexing, random numbers, ranges, matrix products.
+#include "engine/execute.hpp"
+#include "engine/threads.hpp"
+#include "kernels/kernels.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace adjoint::detail {
+namespace {
+
+kernels::View view_of(const Node& node) { return {node.value.data, node.value.strides}; }
+
+std::int64_t index_at(const Node& index, std::int64_t position) {
+  std::int64_t value = 0;
+  kernels::load(sizeof value, index.shape, view_of(index), position, 1, &value);
+  return value;
+}
+
+[[noreturn]] void throw_bad_index(const Node& node, const Node& index, std::int64_t position, std::int64_t size) {
+  throw ValueError(std::string(node.operation->name) + ": index " + std::to_string(index_at(index, position)) +
+                   " at position " + std::to_string(position) + " of the index of shape " + to_string(index.shape) +
+                   " is out of range: dim " + std::to_string(node.attributes<IndexAttributes>().dim) + " of shape " +
+                   to_string(node.input(0)->shape) + " has size " + std::to_string(size) + ", so it must lie in [0, " +
+                   std::to_string(size) + ")");
+}
+
+}  // namespace
+
+void execute_gather(Node& node) {
+  const Node &input = *node.input(0), &index = *node.input(1);
+  const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
+  node.allocate_value();
+  std::int64_t bad = 0;
+  if (!kernels::gather(size_of(node.dtype), dim, input.shape, view_of(input), index.shape, view_of(index),
+                       node.value.data, &bad))
+    throw_bad_index(node, index, bad, input.shape[dim]);
+}
+
+void execute_scatter_add(Node& node) {
+  const Node &input = *node.input(0), &index = *node.input(1), &source = *node.input(2);
+  const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
+  node.allocate_value();
+  copy_row_major(size_of(node.dtype), node.shape, input.value.data, input.value.strides, node.value.data);
+  std::int64_t bad = 0;
+  if (!kernels::scatter_add(node.dtype, dim, node.shape, node.value.data, index.shape, view_of(index), view_of(source),
+                            &bad))
+    throw_bad_index(node, index, bad, node.shape[dim]);
+}
+
+void execute_checked_index(Node& node) {
+  const Node& index = *node.input(0);
+  const auto& [low, high, what] = node.attributes<CheckAttributes>();
+  const std::int64_t n = adjoint::numel(index.shape);
+  std::int64_t values[kernels::kTile];
+  for (std::int64_t first = 0; first < n; first += kernels::kTile) {
+    const std::int64_t length = std::min(kernels::kTile, n - first);
+    kernels::load(sizeof(std::int64_t), index.shape, view_of(index), first, length, values);
+    for (std::int64_t i = 0; i < length; ++i)
+      if (values[i] < low || values[i] >= high)
+        throw ValueError(std::string(what) + " " + std::to_string(values[i]) + " at position " +
+                         std::to_string(first + i) + " of shape " + to_string(index.shape) + " is outside [" +
+                         std::to_string(low) + ", " + std::to_string(high) + ")");
+  }
+  node.alias_value(index.value, 0, index.value.strides);
+}
+
+void execute_random(Node& node) {
+  const auto& [seed, offset, low, high] = node.attributes<RandomAttributes>();
+  const auto kind = static_cast<kernels::Random>(node.operation->kernel);
+  node.allocate_value();
+  const std::int64_t n = adjoint::numel(node.shape), element = static_cast<std::int64_t>(size_of(node.dtype));
+  parallel_for((n + kGrain - 1) / kGrain, [&, seed = seed, offset = offset, low = low, high = high](std::int64_t c) {
+    const std::int64_t first = c * kGrain;
+    kernels::random(kind, node.dtype, seed, offset, low, high, first, std::min(kGrain, n - first),
+                    static_cast<std::byte*>(node.value.data) + first * element);
+  });
+}
+
+void execute_permutation(Node& node) {
+  const auto& attributes = node.attributes<RandomAttributes>();
+  node.allocate_value();
+  kernels::permutation(attributes.seed, attributes.offset, adjoint::numel(node.shape),
+                       static_cast<std::int64_t*>(node.value.data));
+}
+
+void execute_iota(Node& node) {
+  const auto& attributes = node.attributes<IotaAttributes>();
+  node.allocate_value();
+  kernels::iota(node.dtype, attributes.start, attributes.step, attributes.integer_start, attributes.integer_step, 0,
+                adjoint::numel(node.shape), node.value.data);
+}
+
+void execute_matmul(Node& node) {
+  const Node &a = *node.input(0), &b = *node.input(1);
+  node.allocate_value();
+  const int rank = node.shape.size();
+  const std::int64_t m = node.shape[rank - 2], n = node.shape[rank - 1], k = a.shape[rank - 1];
+  const auto element = static_cast<std::int64_t>(size_of(node.dtype));
+  kernels::Matrix left{a.value.data, a.value.strides[rank - 2], a.value.strides[rank - 1]};
+  kernels::Matrix right{b.value.data, b.value.strides[rank - 2], b.value.strides[rank - 1]};
+  std::int64_t batch = 1;
+  for (int i = 0; i < rank - 2; ++i) batch *= node.shape[i];
+  if (batch == 0 || m == 0 || n == 0) return;
+  Storage* scratch = nullptr;
+  if (const std::size_t bytes = kernels::matmul_scratch(node.dtype, m, n, k, left, right))
+    scratch = Storage::allocate(bytes);
+  for (std::int64_t i = 0; i < batch; ++i) {
+    std::int64_t at_a = 0, at_b = 0;
+    for (std::int64_t d = rank - 3, rest = i; d >= 0; --d) {
+      const std::int64_t position = rest % node.shape[static_cast<int>(d)];
+      rest /= node.shape[static_cast<int>(d)];
+      at_a += position * a.value.strides[static_cast<int>(d)];
+      at_b += position * b.value.strides[static_cast<int>(d)];
+    }
+    left.data = static_cast<const std::byte*>(a.value.data) + at_a * element;
+    right.data = static_cast<const std::byte*>(b.value.data) + at_b * element;
+    kernels::matmul(node.dtype, m, n, k, left, right, static_cast<std::byte*>(node.value.data) + i * m * n * element,
+                    scratch ? scratch->data() : nullptr);
+  }
+  if (scratch) scratch->drop_ref();
+}
+
+}  // namespace adjoint::detail

@@ -1,0 +1,57 @@
+#include "engine/threads.hpp"
+
+#include "core/thread_state.hpp"
+
+#include <adjoint/error.hpp>
+#include <adjoint/threads.hpp>
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+
+namespace adjoint {
+namespace detail {
+namespace {
+
+std::atomic<bool> team_is_leased{false};
+
+}  // namespace
+
+TeamLease::TeamLease() noexcept : before_(omp_get_max_threads()) {
+  const int wanted = get_num_threads();
+  leased_ = wanted > 1 && !omp_in_parallel() && !team_is_leased.exchange(true, std::memory_order_acquire);
+  const int threads = leased_ ? wanted : 1;
+  if (threads != before_) omp_set_num_threads(threads);
+}
+
+TeamLease::~TeamLease() {
+  if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
+  if (leased_) team_is_leased.store(false, std::memory_order_release);
+}
+
+void parallel_for_erased(std::int64_t count, void (*body)(const void*, std::int64_t), const void* context) {
+  const int threads = static_cast<int>(std::min<std::int64_t>(omp_get_max_threads(), count));
+  if (threads <= 1 || omp_in_parallel()) {
+    for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk);
+    return;
+  }
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk);
+}
+
+}  // namespace detail
+
+void set_num_threads(int count) {
+  if (count < 1) throw ValueError("set_num_threads: count is " + std::to_string(count) + "; it must be at least 1");
+  detail::ThreadState::get().threads = count;
+}
+
+int get_num_threads() noexcept {
+  detail::ThreadState& state = detail::ThreadState::get();
+  if (state.threads == 0) state.threads = omp_get_max_threads();
+  return state.threads;
+}
+
+}  // namespace adjoint
