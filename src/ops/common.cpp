@@ -1,0 +1,99 @@
+#include "ops/common.hpp"
+
+#include <limits>
+
+namespace adjoint::detail {
+
+int checked_dim(const char* operation, std::int64_t dim, const Shape& shape) {
+  const int rank = shape.size();
+  if (dim < -rank || dim >= rank)
+    throw ShapeError(std::string(operation) + ": dim " + std::to_string(dim) + " is out of range for shape " +
+                     to_string(shape) +
+                     (rank ? "; it must lie in [" + std::to_string(-rank) + ", " + std::to_string(rank - 1) + "]"
+                           : ", which has no dims"));
+  return static_cast<int>(dim < 0 ? dim + rank : dim);
+}
+
+int checked_new_dim(const char* operation, std::int64_t dim, const Shape& shape) {
+  const int rank = shape.size();
+  if (dim < -rank - 1 || dim > rank)
+    throw ShapeError(std::string(operation) + ": dim " + std::to_string(dim) +
+                     " is out of range for a new dim of shape " + to_string(shape) + "; it must lie in [" +
+                     std::to_string(-rank - 1) + ", " + std::to_string(rank) + "]");
+  return static_cast<int>(dim < 0 ? dim + rank + 1 : dim);
+}
+
+std::uint32_t checked_dims(const char* operation, const DimArg& dims, const Shape& shape) {
+  if (dims.dims().empty()) return (1u << shape.size()) - 1;
+  std::uint32_t bits = 0;
+  for (std::int64_t dim : dims.dims()) {
+    if (shape.empty() && (dim == 0 || dim == -1)) continue;  // a scalar is also a vector of one, as in PyTorch
+    const std::uint32_t bit = 1u << checked_dim(operation, dim, shape);
+    if (bits & bit)
+      throw ShapeError(std::string(operation) + ": dim " + std::to_string(dim) + " appears twice in dims " +
+                       to_string(dims.dims()) + " for shape " + to_string(shape));
+    bits |= bit;
+  }
+  return bits;
+}
+
+void check_shape(const char* operation, const Shape& shape) {
+  std::int64_t elements = 1;
+  bool empty = false;
+  for (std::int64_t size : shape) {
+    if (size < 0) throw ShapeError(std::string(operation) + ": shape " + to_string(shape) + " has a negative size");
+    if (size == 0) empty = true;
+    else if (elements > std::numeric_limits<std::int64_t>::max() / 8 / size) elements = -1;
+    else if (elements > 0) elements *= size;
+    if (elements < 0 && !empty) break;
+  }
+  if (elements < 0 && !empty)
+    throw ShapeError(std::string(operation) + ": shape " + to_string(shape) +
+                     " has more elements than can be addressed");
+}
+
+void check_floating(const char* operation, const Tensor& x) {
+  if (!is_floating(x.dtype()))
+    throw DtypeError(std::string(operation) + ": the input of shape " + to_string(x.shape()) + " has dtype " +
+                     name_of(x.dtype()) + "; it must be float32 or float64");
+}
+
+Shape reduced_shape(const Shape& shape, std::uint32_t dims, bool keepdim) {
+  Shape result;
+  for (int i = 0; i < shape.size(); ++i)
+    if (!(dims >> i & 1)) result.push_back(shape[i]);
+    else if (keepdim) result.push_back(1);
+  return result;
+}
+
+std::int64_t reduced_count(const Shape& shape, std::uint32_t dims) {
+  std::int64_t count = 1;
+  for (int i = 0; i < shape.size(); ++i)
+    if (dims >> i & 1) count *= shape[i];
+  return count;
+}
+
+Tensor cast_to(const Tensor& x, Dtype dtype) { return x.dtype() == dtype ? x : cast(x, dtype); }
+
+Dtype promote(Dtype dtype, Scalar scalar) noexcept {
+  if (scalar.is_floating()) return is_floating(dtype) ? dtype : float32;
+  if (scalar.is_integer()) return dtype == bool_ ? int64 : dtype;
+  return dtype;
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  const int offset = x.dim() - shape.size();
+  Dims dims;
+  for (int i = 0; i < x.dim(); ++i)
+    if (i < offset || (shape[i - offset] == 1 && x.shape()[i] != 1)) dims.push_back(i);
+  const Tensor summed = dims.empty() ? x : sum(x, dims, true);
+  return summed.shape() == shape ? summed : reshape(summed, shape);
+}
+
+Tensor expand_reduced(const Tensor& result, std::uint32_t dims, const Shape& shape) {
+  const Shape kept = reduced_shape(shape, dims, true);
+  return broadcast_to(result.shape() == kept ? result : reshape(result, kept), shape);
+}
+
+}  // namespace adjoint::detail

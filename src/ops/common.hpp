@@ -1,0 +1,41 @@
+// What the operations' checks and rules share.
+#pragma once
+
+#include "core/operation.hpp"
+#include "engine/engine.hpp"
+#include "engine/execute.hpp"
+
+#include <adjoint/ops.hpp>
+
+#include <string>
+
+namespace adjoint::detail {
+
+inline constexpr std::uint8_t kReadsA = 1, kReadsB = 2, kReadsC = 4;
+
+/// A dim counted from the front. Throws ShapeError naming the operation, the dim and the shape.
+int checked_dim(const char* operation, std::int64_t dim, const Shape& shape);
+/// The same for a position between dims, 0 .. rank.
+int checked_new_dim(const char* operation, std::int64_t dim, const Shape& shape);
+/// A set of dims as bits; no dims mean all. Throws ShapeError also for a dim named twice.
+std::uint32_t checked_dims(const char* operation, const DimArg& dims, const Shape& shape);
+/// Throws ShapeError for negative sizes and for more elements than can be addressed.
+void check_shape(const char* operation, const Shape& shape);
+/// Throws DtypeError unless the dtype is floating.
+void check_floating(const char* operation, const Tensor& x);
+
+/// The shape without the dims, or with them as 1.
+Shape reduced_shape(const Shape& shape, std::uint32_t dims, bool keepdim);
+std::int64_t reduced_count(const Shape& shape, std::uint32_t dims);
+
+/// x in another dtype, or itself.
+Tensor cast_to(const Tensor& x, Dtype dtype);
+/// The dtype in which a tensor and a number meet.
+Dtype promote(Dtype dtype, Scalar scalar) noexcept;
+
+/// Undoes broadcasting: the sum over what was repeated. The one place where that is done.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+/// A reduction's result seen with the reduced dims again, repeated to the input's shape.
+Tensor expand_reduced(const Tensor& result, std::uint32_t dims, const Shape& shape);
+
+}  // namespace adjoint::detail

@@ -1,0 +1,77 @@
+#include "ops/common.hpp"
+
+namespace adjoint {
+
+using namespace detail;
+
+namespace {
+
+/// x less its largest element along a dim, which is a constant here: it drops out of what these functions compute.
+Tensor shifted(const char* operation, const Tensor& x, std::int64_t dim) {
+  const Shape& shape = Access::node(x, operation)->shape;
+  check_floating(operation, x);
+  if (!shape.empty()) checked_dim(operation, dim, shape);
+  if (numel(shape) == 0) return x;
+  return x - amax(x.detach(), dim, true);
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, std::int64_t dim) {
+  const Tensor e = exp(shifted("softmax", x, dim));
+  return e / sum(e, dim, true);
+}
+
+Tensor log_softmax(const Tensor& x, std::int64_t dim) {
+  const Tensor d = shifted("log_softmax", x, dim);
+  return d - log(sum(exp(d), dim, true));
+}
+
+Tensor gelu(const Tensor& x) {
+  check_floating("gelu", x);
+  return x * ((erf(x * 0.70710678118654752) + 1) * 0.5);
+}
+
+Tensor silu(const Tensor& x) {
+  check_floating("silu", x);
+  return x * sigmoid(x);
+}
+
+Tensor dropout(const Tensor& x, double p, bool training, Generator& generator) {
+  if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p is " + std::to_string(p) + "; it must lie in [0, 1]");
+  check_floating("dropout", x);
+  if (!training || p == 0) return x;
+  const Tensor kept = rand(x.shape(), float32, generator) >= p;
+  return where(kept, p == 1 ? x : x * (1 / (1 - p)), 0);
+}
+
+Tensor isclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool equal_nan) {
+  if (!(rtol >= 0 && atol >= 0))
+    throw ValueError("isclose: rtol is " + std::to_string(rtol) + " and atol " + std::to_string(atol) +
+                     "; they must not be negative");
+  const Dtype dtype = promote_types(Access::node(a, "isclose")->dtype, Access::node(b, "isclose")->dtype);
+  const Tensor x = cast(a, is_floating(dtype) ? dtype : float64), y = cast(b, x.dtype());
+  Tensor close = x == y || (isfinite(x) && isfinite(y) && abs(x - y) <= atol + rtol * abs(y));
+  if (equal_nan) close = close || (isnan(x) && isnan(y));
+  return close;
+}
+
+bool allclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool equal_nan) {
+  return all(isclose(a, b, rtol, atol, equal_nan)).item<bool>();
+}
+
+bool equal(const Tensor& a, const Tensor& b) {
+  if (Access::node(a, "equal")->shape != Access::node(b, "equal")->shape) return false;
+  return all(a == b).item<bool>();
+}
+
+Tensor Tensor::to(Dtype dtype) const { return cast(*this, dtype); }
+Tensor Tensor::sum() const { return adjoint::sum(*this); }
+Tensor Tensor::sum(const DimArg& dims, bool keepdim) const { return adjoint::sum(*this, dims, keepdim); }
+Tensor Tensor::mean() const { return adjoint::mean(*this); }
+Tensor Tensor::mean(const DimArg& dims, bool keepdim) const { return adjoint::mean(*this, dims, keepdim); }
+Tensor Tensor::argmax(std::optional<std::int64_t> dim, bool keepdim) const {
+  return adjoint::argmax(*this, dim, keepdim);
+}
+
+}  // namespace adjoint

@@ -1,0 +1,269 @@
+// The elementwise family. A rule gives the tangent t of the result that input i's tangent makes: a map that is linear
+// in t and elementwise, and so serves both modes. Plain ones first.
+#include "kernels/kernels.hpp"
+#include "ops/common.hpp"
+
+namespace adjoint {
+namespace detail {
+namespace {
+
+using kernels::Tile;
+using Rule = Tensor (*)(const Recorded& at, int i, const Tensor& t);
+constexpr std::uint8_t kY = kReadsOutput;
+
+constexpr Operation unary(const char* name, Tile tile, std::uint8_t reads, Rule rule) {
+  return {
+      name,   Family::elementwise, execute_elementwise, static_cast<std::uint8_t>(tile), false, 1, {reads, 0, 0}, rule,
+      nullptr};
+}
+constexpr Operation binary(const char* name, Tile tile, std::uint8_t reads_a, std::uint8_t reads_b, Rule rule) {
+  return {name,
+          Family::elementwise,
+          execute_elementwise,
+          static_cast<std::uint8_t>(tile),
+          false,
+          3,
+          {reads_a, reads_b, 0},
+          rule,
+          nullptr};
+}
+constexpr Operation without_derivative(const char* name, Tile tile) {
+  return {name, Family::non_differentiable, execute_elementwise, static_cast<std::uint8_t>(tile)};
+}
+
+Tensor zero(const Recorded&, int, const Tensor& t) { return zeros_like(t); }
+
+// -- the derivatives --------------------------------------------------------------------------------------------------
+
+// clang-format off
+const Operation kNeg = unary("neg", Tile::neg, 0, [](const Recorded&, int, const Tensor& t) { return -t; });
+const Operation kExp = unary("exp", Tile::exp, kY, [](const Recorded& at, int, const Tensor& t) { return t * at.output(); });
+const Operation kExpm1 = unary("expm1", Tile::expm1, kY, [](const Recorded& at, int, const Tensor& t) { return t * (at.output() + 1); });
+const Operation kLog = unary("log", Tile::log, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / at.input(0); });
+const Operation kLog1p = unary("log1p", Tile::log1p, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / (at.input(0) + 1); });
+const Operation kSqrt = unary("sqrt", Tile::sqrt, kY, [](const Recorded& at, int, const Tensor& t) { return t / (at.output() * 2); });
+const Operation kRsqrt = unary("rsqrt", Tile::rsqrt, kY, [](const Recorded& at, int, const Tensor& t) { const Tensor y = at.output(); return t * (y * y * y * -0.5); });
+const Operation kSin = unary("sin", Tile::sin, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * cos(at.input(0)); });
+const Operation kCos = unary("cos", Tile::cos, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * -sin(at.input(0)); });
+const Operation kTan = unary("tan", Tile::tan, kY, [](const Recorded& at, int, const Tensor& t) { return t * (square(at.output()) + 1); });
+const Operation kTanh = unary("tanh", Tile::tanh, kY, [](const Recorded& at, int, const Tensor& t) { return t * (1 - square(at.output())); });
+const Operation kErf = unary("erf", Tile::erf, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * (exp(-square(at.input(0))) * 1.1283791670955126); });  // 2 / sqrt(pi)
+const Operation kSigmoid = unary("sigmoid", Tile::sigmoid, kY, [](const Recorded& at, int, const Tensor& t) { const Tensor y = at.output(); return t * (y * (1 - y)); });
+const Operation kSoftplus = unary("softplus", Tile::softplus, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * sigmoid(at.input(0)); });
+
+const Operation kAbs = unary("abs", Tile::abs, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * sign(at.input(0)); });
+const Operation kRelu = unary("relu", Tile::relu, kY, [](const Recorded& at, int, const Tensor& t) { return where(at.output() <= 0, 0, t); });
+const Operation kSign = unary("sign", Tile::sign, 0, zero);
+const Operation kFloor = unary("floor", Tile::floor, 0, zero);
+const Operation kCeil = unary("ceil", Tile::ceil, 0, zero);
+const Operation kRound = unary("round", Tile::round, 0, zero);
+
+const Operation kAdd = binary("add", Tile::add, 0, 0, [](const Recorded&, int, const Tensor& t) { return t; });
+const Operation kSub = binary("sub", Tile::sub, 0, 0, [](const Recorded&, int i, const Tensor& t) { return i == 0 ? t : -t; });
+const Operation kMul = binary("mul", Tile::mul, kReadsB, kReadsA, [](const Recorded& at, int i, const Tensor& t) { return t * at.input(1 - i); });
+const Operation kDiv = binary("div", Tile::div, kReadsB, kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
+  return i == 0 ? t / at.input(1) : -t * (at.output() / at.input(1));
+});
+const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
+  const Tensor a = at.input(0), b = at.input(1);
+  if (i == 0) return t * (b * pow(a, where(a == 0 && b == 0, 1, b) - 1));  // b a^(b-1), and 0 for 0^0
+  const Tensor constant = a == 0 && b >= 0;
+  return where(constant, 0, t * (at.output() * log(where(constant, 1, a))));
+});
+// Where a = b each gets half of the derivative; where they cannot be compared, each gets all of it.
+const Operation kMaximum = binary("maximum", Tile::maximum, kReadsA | kReadsB, kReadsA | kReadsB, [](const Recorded& at, int i, const Tensor& t) {
+  const Tensor self = at.input(i), other = at.input(1 - i);
+  return where(self < other, 0, where(self == other, t * 0.5, t));
+});
+const Operation kMinimum = binary("minimum", Tile::minimum, kReadsA | kReadsB, kReadsA | kReadsB, [](const Recorded& at, int i, const Tensor& t) {
+  const Tensor self = at.input(i), other = at.input(1 - i);
+  return where(self > other, 0, where(self == other, t * 0.5, t));
+});
+
+const Operation kWhere{"where", Family::elementwise, execute_elementwise, static_cast<std::uint8_t>(Tile::where), false, 6,
+  {0, kReadsA, kReadsA}, [](const Recorded& at, int i, const Tensor& t) {
+  return i == 1 ? where(at.input(0), t, 0) : where(at.input(0), 0, t);
+}, nullptr};
+
+const Operation kCast{"cast", Family::linear, execute_cast, 0, false, 1, {}, nullptr, [](const Recorded& at, int, const Tensor& g) {
+  return cast(g, at.input_dtype(0));
+}};
+
+const Operation kEq = without_derivative("eq", Tile::eq), kNe = without_derivative("ne", Tile::ne),
+                kLt = without_derivative("lt", Tile::lt), kLe = without_derivative("le", Tile::le),
+                kGt = without_derivative("gt", Tile::gt), kGe = without_derivative("ge", Tile::ge),
+                kLogicalAnd = without_derivative("logical_and", Tile::logical_and),
+                kLogicalOr = without_derivative("logical_or", Tile::logical_or),
+                kLogicalXor = without_derivative("logical_xor", Tile::logical_xor),
+                kLogicalNot = without_derivative("logical_not", Tile::logical_not),
+                kIsnan = without_derivative("isnan", Tile::isnan), kIsinf = without_derivative("isinf", Tile::isinf),
+                kIsfinite = without_derivative("isfinite", Tile::isfinite);
+// clang-format on
+
+// -- recording --------------------------------------------------------------------------------------------------------
+
+Dtype dtype_of_operand(const Operation& operation, const Tensor& x) { return Access::node(x, operation.name)->dtype; }
+
+/// A function of real numbers: integers are taken as float32.
+Tensor real_function(const Operation& operation, const Tensor& x) {
+  const Tensor operand = is_floating(dtype_of_operand(operation, x)) ? x : cast(x, float32);
+  return record(operation, operand.shape(), operand.dtype(), {operand});
+}
+
+/// A function that keeps the dtype; bool is refused.
+Tensor number_function(const Operation& operation, const Tensor& x) {
+  if (dtype_of_operand(operation, x) == bool_)
+    throw DtypeError(std::string(operation.name) + ": the input of shape " + to_string(x.shape()) +
+                     " has dtype bool; it must be a number (cast it, or use logical operations)");
+  return record(operation, x.shape(), x.dtype(), {x});
+}
+
+enum class Operands { promoted, real, numbers, booleans };
+
+Dtype meeting_dtype(const Operation& operation, Dtype dtype, Operands operands) {
+  switch (operands) {
+    case Operands::real:
+      return is_floating(dtype) ? dtype : float32;
+    case Operands::booleans:
+      return bool_;
+    case Operands::numbers:
+      if (dtype == bool_)
+        throw DtypeError(std::string(operation.name) + ": both operands have dtype bool; one must be a number");
+      return dtype;
+    case Operands::promoted:
+      break;
+  }
+  return dtype;
+}
+
+Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor& b, Operands operands,
+                       bool gives_bool) {
+  const Dtype da = dtype_of_operand(operation, a), db = dtype_of_operand(operation, b);
+  const Dtype dtype = meeting_dtype(operation, promote_types(da, db), operands);
+  const Shape& sa = a.shape();
+  const Shape& sb = b.shape();
+  return record(operation, sa == sb ? sa : broadcast_shapes(sa, sb, operation.name), gives_bool ? bool_ : dtype,
+                {cast_to(a, dtype), cast_to(b, dtype)});
+}
+
+/// A tensor and a number, in that order or the other.
+Tensor binary_function(const Operation& operation, const Tensor& x, Scalar scalar, bool scalar_first, Operands operands,
+                       bool gives_bool) {
+  const Dtype dtype = meeting_dtype(operation, promote(dtype_of_operand(operation, x), scalar), operands);
+  const Tensor operand = cast_to(x, dtype), number = scalar_node(scalar, dtype);
+  const Dtype result = gives_bool ? bool_ : dtype;
+  return scalar_first ? record(operation, x.shape(), result, {number, operand})
+                      : record(operation, x.shape(), result, {operand, number});
+}
+
+Tensor where_function(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  if (dtype_of_operand(kWhere, condition) != bool_)
+    throw DtypeError(std::string("where: the condition of shape ") + to_string(condition.shape()) + " has dtype " +
+                     name_of(condition.dtype()) + "; it must be bool");
+  const Shape shape = broadcast_shapes(broadcast_shapes(condition.shape(), a.shape(), "where"), b.shape(), "where");
+  return record(kWhere, shape, a.dtype(), {condition, a, b});
+}
+
+}  // namespace
+}  // namespace detail
+
+using namespace detail;
+
+Tensor neg(const Tensor& x) { return number_function(kNeg, x); }
+Tensor abs(const Tensor& x) { return number_function(kAbs, x); }
+Tensor sign(const Tensor& x) { return number_function(kSign, x); }
+Tensor exp(const Tensor& x) { return real_function(kExp, x); }
+Tensor expm1(const Tensor& x) { return real_function(kExpm1, x); }
+Tensor log(const Tensor& x) { return real_function(kLog, x); }
+Tensor log1p(const Tensor& x) { return real_function(kLog1p, x); }
+Tensor sqrt(const Tensor& x) { return real_function(kSqrt, x); }
+Tensor rsqrt(const Tensor& x) { return real_function(kRsqrt, x); }
+Tensor square(const Tensor& x) { return mul(x, x); }
+Tensor reciprocal(const Tensor& x) { return div(1, x); }
+Tensor sin(const Tensor& x) { return real_function(kSin, x); }
+Tensor cos(const Tensor& x) { return real_function(kCos, x); }
+Tensor tan(const Tensor& x) { return real_function(kTan, x); }
+Tensor tanh(const Tensor& x) { return real_function(kTanh, x); }
+Tensor erf(const Tensor& x) { return real_function(kErf, x); }
+Tensor sigmoid(const Tensor& x) { return real_function(kSigmoid, x); }
+Tensor relu(const Tensor& x) {
+  if (is_integral(dtype_of_operand(kRelu, x))) return maximum(x, 0);
+  return number_function(kRelu, x);
+}
+Tensor softplus(const Tensor& x) { return real_function(kSoftplus, x); }
+Tensor floor(const Tensor& x) { return number_function(kFloor, x); }
+Tensor ceil(const Tensor& x) { return number_function(kCeil, x); }
+Tensor round(const Tensor& x) { return number_function(kRound, x); }
+
+Tensor clamp(const Tensor& x, std::optional<Scalar> min, std::optional<Scalar> max) {
+  if (!min && !max) throw ValueError("clamp: neither min nor max is given; at least one must be");
+  Tensor result = x;
+  if (min) result = where(result < *min, *min, result);
+  if (max) result = where(result > *max, *max, result);
+  return result;
+}
+
+Tensor cast(const Tensor& x, Dtype dtype) {
+  if (Access::node(x, "cast")->dtype == dtype) return x;
+  return record(kCast, x.shape(), dtype, {x});
+}
+
+#define ADJOINT_BINARY(name, operation, operands, gives_bool)                                                      \
+  Tensor name(const Tensor& a, const Tensor& b) { return binary_function(operation, a, b, operands, gives_bool); } \
+  Tensor name(const Tensor& a, Scalar b) { return binary_function(operation, a, b, false, operands, gives_bool); } \
+  Tensor name(Scalar a, const Tensor& b) { return binary_function(operation, b, a, true, operands, gives_bool); }
+
+ADJOINT_BINARY(add, kAdd, Operands::promoted, false)
+ADJOINT_BINARY(sub, kSub, Operands::numbers, false)
+ADJOINT_BINARY(mul, kMul, Operands::promoted, false)
+ADJOINT_BINARY(div, kDiv, Operands::real, false)
+ADJOINT_BINARY(pow, kPow, Operands::numbers, false)
+ADJOINT_BINARY(maximum, kMaximum, Operands::promoted, false)
+ADJOINT_BINARY(minimum, kMinimum, Operands::promoted, false)
+ADJOINT_BINARY(eq, kEq, Operands::promoted, true)
+ADJOINT_BINARY(ne, kNe, Operands::promoted, true)
+ADJOINT_BINARY(lt, kLt, Operands::promoted, true)
+ADJOINT_BINARY(le, kLe, Operands::promoted, true)
+ADJOINT_BINARY(gt, kGt, Operands::promoted, true)
+ADJOINT_BINARY(ge, kGe, Operands::promoted, true)
+ADJOINT_BINARY(logical_and, kLogicalAnd, Operands::booleans, true)
+ADJOINT_BINARY(logical_or, kLogicalOr, Operands::booleans, true)
+ADJOINT_BINARY(logical_xor, kLogicalXor, Operands::booleans, true)
+#undef ADJOINT_BINARY
+
+Tensor logical_not(const Tensor& x) {
+  const Dtype dtype = dtype_of_operand(kLogicalNot, x);
+  return record(kLogicalNot, x.shape(), bool_, {dtype == bool_ ? x : cast(x, bool_)});
+}
+
+Tensor isnan(const Tensor& x) {
+  return is_floating(dtype_of_operand(kIsnan, x)) ? record(kIsnan, x.shape(), bool_, {x}) : zeros_like(x, bool_);
+}
+Tensor isinf(const Tensor& x) {
+  return is_floating(dtype_of_operand(kIsinf, x)) ? record(kIsinf, x.shape(), bool_, {x}) : zeros_like(x, bool_);
+}
+Tensor isfinite(const Tensor& x) {
+  return is_floating(dtype_of_operand(kIsfinite, x)) ? record(kIsfinite, x.shape(), bool_, {x}) : ones_like(x, bool_);
+}
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  const Dtype dtype = promote_types(dtype_of_operand(kWhere, a), dtype_of_operand(kWhere, b));
+  return where_function(condition, cast_to(a, dtype), cast_to(b, dtype));
+}
+Tensor where(const Tensor& condition, const Tensor& a, Scalar b) {
+  const Dtype dtype = promote(dtype_of_operand(kWhere, a), b);
+  return where_function(condition, cast_to(a, dtype), scalar_node(b, dtype));
+}
+Tensor where(const Tensor& condition, Scalar a, const Tensor& b) {
+  const Dtype dtype = promote(dtype_of_operand(kWhere, b), a);
+  return where_function(condition, scalar_node(a, dtype), cast_to(b, dtype));
+}
+Tensor masked_fill(const Tensor& x, const Tensor& mask, Scalar value) {
+  if (Access::node(mask, "masked_fill")->dtype != bool_)
+    throw DtypeError(std::string("masked_fill: the mask of shape ") + to_string(mask.shape()) + " has dtype " +
+                     name_of(mask.dtype()) + "; it must be bool");
+  broadcast_shapes(Access::node(x, "masked_fill")->shape, mask.shape(), "masked_fill");
+  return where(mask, full({}, value, x.dtype()), x);
+}
+
+}  // namespace adjoint
