@@ -1,0 +1,142 @@
+// backward(), grad(), and the guards.
+#include <adjoint/autograd.hpp>
+
+#include "autodiff/differentiate.hpp"
+#include "core/thread_state.hpp"
+#include "engine/engine.hpp"
+
+#include <adjoint/ops/creation.hpp>
+#include <adjoint/ops/elementwise.hpp>
+
+#include <string>
+
+namespace adjoint {
+
+using namespace detail;
+
+bool is_grad_enabled() noexcept { return ThreadState::get().grad_enabled; }
+
+NoGradGuard::NoGradGuard() noexcept : before_(ThreadState::get().grad_enabled) {
+  ThreadState::get().grad_enabled = false;
+}
+NoGradGuard::~NoGradGuard() { ThreadState::get().grad_enabled = before_; }
+
+EnableGradGuard::EnableGradGuard() noexcept : before_(ThreadState::get().grad_enabled) {
+  ThreadState::get().grad_enabled = true;
+}
+EnableGradGuard::~EnableGradGuard() { ThreadState::get().grad_enabled = before_; }
+
+EagerGuard::EagerGuard() noexcept : before_(ThreadState::get().eager) { ThreadState::get().eager = true; }
+EagerGuard::~EagerGuard() { ThreadState::get().eager = before_; }
+
+namespace detail {
+void eval_pending() { evaluate_pending(); }
+}  // namespace detail
+
+namespace {
+
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) noexcept : before_(ThreadState::get().grad_enabled) {
+    ThreadState::get().grad_enabled = enabled;
+  }
+  ~GradMode() { ThreadState::get().grad_enabled = before_; }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// The cotangent of an output: what was given, or 1 for a single element.
+Tensor checked_cotangent(const char* operation, const Tensor& output, const Tensor& gradient) {
+  const Node* node = Access::node(output, operation);
+  if (!node->requires_grad)
+    throw AutogradError(std::string(operation) + ": the tensor of shape " + to_string(node->shape) + " and dtype " +
+                        name_of(node->dtype) +
+                        " does not require grad: nothing that it was computed from does, or it was recorded under a "
+                        "NoGradGuard, or detached");
+  if (!gradient.defined()) {
+    if (numel(node->shape) != 1)
+      throw AutogradError(std::string(operation) + ": the tensor of shape " + to_string(node->shape) +
+                          " is not a scalar; reduce it, or give a gradient of its shape");
+    return ones(node->shape, node->dtype);
+  }
+  if (gradient.shape() != node->shape)
+    throw ShapeError(std::string(operation) + ": the gradient has shape " + to_string(gradient.shape()) +
+                     "; it must be " + to_string(node->shape) + ", the tensor's");
+  if (gradient.dtype() != node->dtype)
+    throw DtypeError(std::string(operation) + ": the gradient has dtype " + name_of(gradient.dtype()) +
+                     "; it must be " + name_of(node->dtype) + ", the tensor's");
+  return gradient;
+}
+
+}  // namespace
+
+void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph) const {
+  const std::vector<Tensor> outputs{*this};
+  const std::vector<Tensor> cotangents{checked_cotangent("backward", *this, gradient)};
+  const DifferentiableGraph graph("backward", outputs);
+  std::vector<Tensor> leaves, unfinished;
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    if (node.operation->family != Family::leaf) {
+      graph.check_links(i);
+      continue;
+    }
+    if (!node.cell || !node.cell->try_add_use()) continue;
+    Tensor leaf = Access::take(node.cell);
+    bool known = false;
+    if (node.version != 1)  // several values of one cell may be in the graph
+      for (const Tensor& other : leaves) known |= Access::cell(other) == node.cell;
+    if (known) continue;
+    if (const Tensor grad = leaf.grad(); grad.defined() && !grad.is_computed()) unfinished.push_back(grad);
+    leaves.push_back(std::move(leaf));
+  }
+  // So that accumulating over micro-batches needs the memory of one.
+  if (!unfinished.empty()) eval(unfinished);
+
+  std::vector<char> visited;
+  {
+    const GradMode mode(create_graph);
+    const std::vector<Tensor> gradients = pull_back(graph, outputs, cotangents, leaves, &visited);
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      if (!gradients[i].defined()) continue;
+      const Tensor before = leaves[i].grad();
+      leaves[i].set_grad(before.defined() ? before + gradients[i] : gradients[i]);
+    }
+  }
+  if (!retain_graph.value_or(create_graph)) graph.release(visited, *Access::node(*this)->operation);
+}
+
+std::vector<Tensor> autograd::grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                                   const GradOptions& options) {
+  if (outputs.empty()) throw ValueError("grad: no outputs were given");
+  if (!options.grad_outputs.empty() && options.grad_outputs.size() != outputs.size())
+    throw ValueError("grad: " + std::to_string(options.grad_outputs.size()) + " grad_outputs for " +
+                     std::to_string(outputs.size()) + " outputs; give one for each, or none");
+  std::vector<Tensor> cotangents;
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    cotangents.push_back(
+        checked_cotangent("grad", outputs[i], options.grad_outputs.empty() ? Tensor() : options.grad_outputs[i]));
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (const Node* node = Access::node(inputs[i], "grad"); !node->requires_grad)
+      throw AutogradError("grad: input " + std::to_string(i) + " of shape " + to_string(node->shape) +
+                          " does not require grad");
+  const DifferentiableGraph graph("grad", outputs);
+  std::vector<char> visited;
+  std::vector<Tensor> gradients;
+  {
+    const GradMode mode(options.create_graph);
+    gradients = pull_back(graph, outputs, cotangents, inputs, &visited);
+  }
+  for (std::size_t i = 0; i < inputs.size() && !options.allow_unused; ++i)
+    if (!gradients[i].defined())
+      throw AutogradError("grad: the outputs do not depend on input " + std::to_string(i) + " of shape " +
+                          to_string(inputs[i].shape()) + "; pass allow_unused = true to get an undefined gradient");
+  if (!options.retain_graph.value_or(options.create_graph))
+    graph.release(visited, *Access::node(outputs[0])->operation);
+  return gradients;
+}
+
+}  // namespace adjoint

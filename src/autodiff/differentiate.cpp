@@ -1,0 +1,277 @@
+#include "autodiff/differentiate.hpp"
+
+#include "core/thread_state.hpp"
+#include "engine/engine.hpp"
+#include "engine/execute.hpp"
+#include "ops/common.hpp"
+
+#include <adjoint/autograd.hpp>
+
+#include <algorithm>
+#include <mutex>
+
+namespace adjoint::detail {
+namespace {
+
+void execute_fork(Node& node) {
+  const Value& source = node.input(0)->value;
+  node.alias_value(source, 0, source.strides);
+}
+
+const Operation kFork{"input", Family::linear, execute_fork,
+                      0,       false,          1,
+                      {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
+
+void accumulate(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
+
+/// What input i's cotangent gains from the result's cotangent g.
+Tensor pulled_back(Node& node, int i, const Tensor& g) {
+  const Recorded at(node);
+  const Operation& operation = *node.operation;
+  switch (operation.family) {
+    case Family::elementwise:
+      return sum_to(operation.tangent(at, i, g), at.input_shape(i));
+    case Family::reduction:
+      return operation.tangent(at, i, expand_reduced(g, at.attributes<ReduceAttributes>().dims, at.input_shape(i)));
+    default:
+      return operation.pullback(at, i, g);
+  }
+}
+
+/// The result's tangent, given those of the inputs (undefined where there is none).
+Tensor pushed_forward(Node& node, const std::vector<Tensor>& tangents) {
+  const Recorded at(node);
+  const Operation& operation = *node.operation;
+  const int count = node.input_count();
+  Tensor result;
+  switch (operation.family) {
+    case Family::elementwise:
+      for (int i = 0; i < count; ++i)
+        if (const Tensor& t = tangents[static_cast<std::size_t>(i)]; t.defined())
+          accumulate(result, operation.tangent(at, i, broadcast_to(t, node.shape)));
+      return result;
+    case Family::reduction: {
+      const std::uint32_t dims = at.attributes<ReduceAttributes>().dims;
+      Dims reduced;
+      for (int i = 0; i < at.input_shape(0).size(); ++i)
+        if (dims >> i & 1) reduced.push_back(i);
+      const Tensor weighted = operation.tangent(at, 0, tangents[0]);
+      return reshape(reduced.empty() ? weighted : sum(weighted, reduced), node.shape);
+    }
+    case Family::bilinear:
+      for (int i = 0; i < 2; ++i)
+        if (const Tensor& t = tangents[static_cast<std::size_t>(i)]; t.defined())
+          accumulate(result, record_again(node, i == 0 ? std::vector<Tensor>{t, at.input(1)}
+                                                       : std::vector<Tensor>{at.input(0), t}));
+      return result;
+    default: {
+      // Linear in all differentiated inputs together; the others stay as they were recorded.
+      std::vector<Tensor> inputs(static_cast<std::size_t>(count));
+      for (int i = 0; i < count; ++i) {
+        const Tensor& t = tangents[static_cast<std::size_t>(i)];
+        inputs[static_cast<std::size_t>(i)] = t.defined() ? t
+                                              : operation.differentiable >> std::min(i, 7) & 1
+                                                  ? zeros(at.input_shape(i), at.input_dtype(i))
+                                                  : at.input(i);
+      }
+      return record_again(node, inputs);
+    }
+  }
+}
+
+}  // namespace
+
+Tensor fork(const char* operation, const Tensor& x) {
+  const Node* node = Access::node(x, operation);
+  if (!is_floating(node->dtype))
+    throw AutogradError(std::string(operation) + ": the input of shape " + to_string(node->shape) + " has dtype " +
+                        name_of(node->dtype) + "; only float32 and float64 can be differentiated");
+  const EnableGradGuard enable;
+  Tensor result = record(kFork, node->shape, node->dtype, {x});
+  Access::node(result)->requires_grad = true;
+  return result;
+}
+
+// -- DifferentiableGraph ----------------------------------------------------------------------------------------------
+
+bool DifferentiableGraph::differentiates(const Node& node, int input) noexcept {
+  return (node.operation->differentiable >> std::min(input, 7) & 1) && node.input(input)->requires_grad;
+}
+
+DifferentiableGraph::DifferentiableGraph(const char* operation, const std::vector<Tensor>& outputs)
+    : operation_(operation), table_(64) {
+  struct Frame {
+    Node* node;
+    int next;
+  };
+  std::vector<Frame> stack;
+  const auto enter = [&](Node* node) {
+    if (!node->requires_grad || table_[slot(node)].first) return;
+    insert(node, -1);
+    node->add_link();
+    stack.push_back({node, 0});
+  };
+  for (const Tensor& output : outputs) {
+    enter(Access::node(output, operation));
+    while (!stack.empty()) {
+      Frame& frame = stack.back();
+      Node& node = *frame.node;
+      const int count =
+          node.has_inputs() && !node.released_by && node.operation->family != Family::leaf ? node.input_count() : 0;
+      if (frame.next < count) {
+        const int i = frame.next++;
+        if (differentiates(node, i)) enter(node.input(i));
+        continue;
+      }
+      table_[slot(&node)].second = static_cast<int>(nodes_.size());
+      nodes_.push_back(&node);
+      stack.pop_back();
+    }
+  }
+}
+
+DifferentiableGraph::~DifferentiableGraph() {
+  for (Node* node : nodes_) node->drop_link();
+}
+
+std::size_t DifferentiableGraph::slot(const Node* node) const noexcept {
+  const std::size_t mask = table_.size() - 1;
+  std::size_t at = (reinterpret_cast<std::uintptr_t>(node) >> 6) * 0x9E3779B97F4A7C15u >> 20 & mask;
+  while (table_[at].first && table_[at].first != node) at = (at + 1) & mask;
+  return at;
+}
+
+void DifferentiableGraph::insert(const Node* node, int position) {
+  if (2 * ++entries_ > table_.size()) {
+    std::vector<std::pair<const Node*, int>> old(2 * table_.size());
+    old.swap(table_);
+    for (const auto& entry : old)
+      if (entry.first) table_[slot(entry.first)] = entry;
+  }
+  table_[slot(node)] = {node, position};
+}
+
+int DifferentiableGraph::find(const Node* node) const noexcept {
+  const auto& entry = table_[slot(node)];
+  return entry.first ? entry.second : -1;
+}
+
+void DifferentiableGraph::check_links(int i) const {
+  const Node& at = node(i);
+  if (!at.released_by) return;
+  throw AutogradError(std::string(operation_) + ": the graph below the result of '" + at.operation->name +
+                      "' of shape " + to_string(at.shape) +
+                      " was released by an earlier backward() from the result of '" + at.released_by->name +
+                      "'; pass retain_graph = true to that one");
+}
+
+void DifferentiableGraph::release(const std::vector<char>& which, const Operation& by) const noexcept {
+  for (int i = size() - 1; i >= 0; --i) {
+    if (!which[static_cast<std::size_t>(i)]) continue;
+    Node& at = node(i);
+    if (at.owner) {
+      const std::lock_guard lock(at.owner->mutex);
+      at.release(by);
+    } else {
+      at.release(by);
+    }
+  }
+}
+
+// -- the two modes ----------------------------------------------------------------------------------------------------
+
+std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
+                              const std::vector<Tensor>& cotangents, const std::vector<Tensor>& targets,
+                              std::vector<char>* visited) {
+  const auto count = static_cast<std::size_t>(graph.size());
+  // Which target each node is (the first of several that are the same), and through which nodes one is reached.
+  constexpr int kNone = -1;
+  std::vector<int> target_of(count, kNone);
+  std::vector<int> same_as(targets.size(), kNone);
+  for (std::size_t k = 0; k < targets.size(); ++k) {
+    const Cell* cell = Access::cell(targets[k]);
+    for (int i = 0; i < (cell ? graph.size() : 0); ++i)
+      if (graph.node(i).cell == cell && graph.node(i).operation->family == Family::leaf) {
+        int& target = target_of[static_cast<std::size_t>(i)];
+        if (target == kNone) target = static_cast<int>(k);
+        else if (target != static_cast<int>(k)) same_as[k] = target;
+      }
+    if (cell) continue;
+    if (const int i = graph.find(Access::node(targets[k])); i >= 0) {
+      int& target = target_of[static_cast<std::size_t>(i)];
+      if (target == kNone) target = static_cast<int>(k);
+      else same_as[k] = target;
+    }
+  }
+  std::vector<char> leads(count, 0);
+  for (int i = 0; i < graph.size(); ++i) {
+    Node& node = graph.node(i);
+    auto& lead = leads[static_cast<std::size_t>(i)];
+    lead = target_of[static_cast<std::size_t>(i)] != kNone;
+    if (node.operation->family == Family::leaf) continue;
+    if (!lead) graph.check_links(i);
+    if (!node.has_inputs() || node.released_by) continue;
+    for (int k = 0; k < node.input_count(); ++k)
+      if (DifferentiableGraph::differentiates(node, k))
+        lead |= leads[static_cast<std::size_t>(graph.find(node.input(k)))];
+  }
+
+  std::vector<Tensor> cotangent(count), results(targets.size());
+  for (std::size_t k = 0; k < outputs.size(); ++k)
+    if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
+      accumulate(cotangent[static_cast<std::size_t>(i)], cotangents[k]);
+  if (visited) visited->assign(count, 0);
+  for (int i = graph.size() - 1; i >= 0; --i) {
+    const Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
+    cotangent[static_cast<std::size_t>(i)] = Tensor();
+    if (!g.defined() || !leads[static_cast<std::size_t>(i)]) continue;
+    Node& node = graph.node(i);
+    if (const int target = target_of[static_cast<std::size_t>(i)]; target != kNone)
+      accumulate(results[static_cast<std::size_t>(target)], g);
+    if (node.operation->family == Family::leaf || !node.has_inputs() || node.released_by) continue;
+    bool used = false;
+    for (int k = 0; k < node.input_count(); ++k) {
+      if (!DifferentiableGraph::differentiates(node, k)) continue;
+      const auto input = static_cast<std::size_t>(graph.find(node.input(k)));
+      if (!leads[input]) continue;
+      used = true;
+      accumulate(cotangent[input], pulled_back(node, k, g));
+    }
+    if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
+  }
+  for (std::size_t k = 0; k < targets.size(); ++k)
+    if (same_as[k] != kNone) results[k] = results[static_cast<std::size_t>(same_as[k])];
+  return results;
+}
+
+std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
+                                 const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents) {
+  std::vector<Tensor> tangent(static_cast<std::size_t>(graph.size()));
+  std::vector<char> given(tangent.size(), 0);
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    if (const int i = graph.find(Access::node(inputs[k])); i >= 0) {
+      accumulate(tangent[static_cast<std::size_t>(i)], tangents[k]);
+      given[static_cast<std::size_t>(i)] = 1;
+    }
+  for (int i = 0; i < graph.size(); ++i) {
+    Node& node = graph.node(i);
+    if (given[static_cast<std::size_t>(i)] || node.operation->family == Family::leaf) continue;
+    graph.check_links(i);
+    std::vector<Tensor> of_inputs(static_cast<std::size_t>(node.input_count()));
+    bool any = false;
+    for (int k = 0; k < node.input_count(); ++k)
+      if (DifferentiableGraph::differentiates(node, k)) {
+        of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(graph.find(node.input(k)))];
+        any |= of_inputs[static_cast<std::size_t>(k)].defined();
+      }
+    if (any) tangent[static_cast<std::size_t>(i)] = pushed_forward(node, of_inputs);
+  }
+  std::vector<Tensor> results;
+  for (const Tensor& output : outputs) {
+    const int i = graph.find(Access::node(output));
+    results.push_back(i >= 0 ? tangent[static_cast<std::size_t>(i)] : Tensor());
+  }
+  return results;
+}
+
+}  // namespace adjoint::detail

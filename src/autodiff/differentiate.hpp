@@ -1,0 +1,55 @@
+// The differentiator reads the recorded graph and extends it: a gradient, or a tangent, is an ordinary recorded Tensor.
+#pragma once
+
+#include "core/node.hpp"
+
+#include <adjoint/tensor.hpp>
+
+#include <vector>
+
+namespace adjoint::detail {
+
+/// The nodes through which the outputs may be differentiated, each after its inputs. Linked while this lives, so that
+/// releasing one does not take another away.
+class DifferentiableGraph {
+ public:
+  /// `operation` is what errors are named after.
+  DifferentiableGraph(const char* operation, const std::vector<Tensor>& outputs);
+  ~DifferentiableGraph();
+  DifferentiableGraph(const DifferentiableGraph&) = delete;
+  DifferentiableGraph& operator=(const DifferentiableGraph&) = delete;
+
+  int size() const noexcept { return static_cast<int>(nodes_.size()); }
+  Node& node(int i) const noexcept { return *nodes_[static_cast<std::size_t>(i)]; }
+  /// The position of a node, or -1.
+  int find(const Node* node) const noexcept;
+  /// Throws AutogradError when the links below this node were released.
+  void check_links(int i) const;
+  static bool differentiates(const Node& node, int input) noexcept;
+  /// Drops the derivative links of these nodes.
+  void release(const std::vector<char>& which, const Operation& by) const noexcept;
+
+ private:
+  std::size_t slot(const Node* node) const noexcept;
+  void insert(const Node* node, int position);
+
+  const char* operation_;
+  std::vector<Node*> nodes_;
+  // Positions by address: open addressing, a power of two of entries.
+  std::vector<std::pair<const Node*, int>> table_;
+  std::size_t entries_ = 0;
+};
+
+/// The cotangents of `targets`, undefined where nothing flows. A target that is a cell stands for every leaf of it.
+/// Recorded in the caller's grad mode.
+std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
+                              const std::vector<Tensor>& cotangents, const std::vector<Tensor>& targets,
+                              std::vector<char>* visited);
+/// The tangents of the outputs, undefined where nothing flows, given those of `inputs`.
+std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
+                                 const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents);
+
+/// The start of a transformed function: a node of its own, with x's value, through which to differentiate.
+Tensor fork(const char* operation, const Tensor& x);
+
+}  // namespace adjoint::detail
