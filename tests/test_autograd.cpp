@@ -37,3 +37,16 @@ TEST_CASE("transforms") {
   const ad::Tensor gg = ad::grad([&](const ad::Tensor& v) { return ad::sum(ad::grad(f)(v)); })(x);
   CHECK(gg.to_vector<double>()[1] == doctest::Approx(second(-1.2)));
 }
+
+TEST_CASE("gradcheck agrees with right derivatives and finds wrong ones") {
+  const ad::Tensor x = ad::tensor({{0.3, -1.2}, {0.7, 2.0}}, ad::float64), y = ad::tensor({0.5, 1.5}, ad::float64);
+  const auto f = [](const ad::Tensor& a, const ad::Tensor& b) { return ad::tanh(a) * b + ad::matmul(a, b); };
+  CHECK(ad::gradcheck(f, {x, y}));
+  CHECK(ad::gradgradcheck(f, {x, y}));
+  const auto wrong = [](const ad::Tensor& a, const ad::Tensor& b) { return a * ad::stop_gradient(b); };
+  const ad::GradcheckResult result = ad::gradcheck(wrong, {x, y});
+  CHECK_FALSE(result);
+  CHECK(result.message() ==
+        "gradcheck: the derivative of output 0 at (0, 0) with respect to input 1 at (0,): reverse mode gives 0, "
+        "central differences 0.3 (error 0.3)");
+}
