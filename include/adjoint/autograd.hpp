@@ -47,6 +47,24 @@ class ADJOINT_API EagerGuard {
 namespace detail {
 /// Computes everything held and pending of this thread; what an optimizer's step ends with.
 ADJOINT_API void eval_pending();
+
+struct ThreadState;
+
+/// While it lives, what this thread records belongs to the module of this name, within those of the scopes around it;
+/// errors that only values reveal then name the path.
+class ADJOINT_API ModuleScope {
+ public:
+  /// `name` outlives the scope; null or empty for a module without one.
+  explicit ModuleScope(const char* name) noexcept;
+  ~ModuleScope();
+  ModuleScope(const ModuleScope&) = delete;
+  ModuleScope& operator=(const ModuleScope&) = delete;
+
+ private:
+  friend struct ThreadState;
+  const char* name_;
+  const ModuleScope* outer_;
+};
 }  // namespace detail
 
 namespace autograd {

@@ -2,6 +2,8 @@
 
 #include "core/node.hpp"
 
+#include <adjoint/autograd.hpp>
+
 namespace adjoint::detail {
 namespace {
 
@@ -57,17 +59,15 @@ ThreadState& ThreadState::get() noexcept {
 
 std::string ThreadState::module_path() const {
   std::string path;
-  for (const ModuleScope* frame = scope; frame; frame = frame->outer)
-    if (!frame->name->empty()) path = path.empty() ? *frame->name : *frame->name + "." + path;
+  for (const ModuleScope* frame = scope; frame; frame = frame->outer_)
+    if (frame->name_ && *frame->name_) path = path.empty() ? frame->name_ : frame->name_ + ("." + path);
   return path;
 }
 
-ModuleScope::ModuleScope(const std::string& module_name) noexcept : name(&module_name) {
-  ThreadState& state = ThreadState::get();
-  outer = state.scope;
-  state.scope = this;
+ModuleScope::ModuleScope(const char* name) noexcept : name_(name), outer_(ThreadState::get().scope) {
+  ThreadState::get().scope = this;
 }
-ModuleScope::~ModuleScope() { ThreadState::get().scope = outer; }
+ModuleScope::~ModuleScope() { ThreadState::get().scope = outer_; }
 
 void register_pending(Node& node) {
   ThreadState& state = ThreadState::get();

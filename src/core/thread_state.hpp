@@ -12,17 +12,7 @@
 namespace adjoint::detail {
 
 class Node;
-
-/// The module whose forward is being recorded; frames of a list from the innermost outwards.
-struct ModuleScope {
-  ModuleScope(const std::string& name) noexcept;
-  ~ModuleScope();
-  ModuleScope(const ModuleScope&) = delete;
-  ModuleScope& operator=(const ModuleScope&) = delete;
-
-  const std::string* name;
-  const ModuleScope* outer;
-};
+class ModuleScope;
 
 struct ThreadState {
   bool grad_enabled = true;
