@@ -2,6 +2,7 @@
 #pragma once
 
 #include <adjoint/autograd.hpp>
+#include <adjoint/data.hpp>
 #include <adjoint/gradcheck.hpp>
 #include <adjoint/memory.hpp>
 #include <adjoint/ops.hpp>
