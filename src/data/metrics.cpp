@@ -41,8 +41,10 @@ Tensor confusion_matrix(const Tensor& predictions, const Tensor& labels, std::in
   if (predictions.shape() != labels.shape())
     throw ShapeError("confusion_matrix: predictions have shape " + to_string(predictions.shape()) + ", labels " +
                      to_string(labels.shape()) + "; they have to be the same");
-  if (classes < 1)
-    throw ValueError("confusion_matrix: classes is " + std::to_string(classes) + "; it has to be at least 1");
+  constexpr std::int64_t kMostClasses = 1 << 20;  // a matrix of 8 TB; beyond, its size would overflow
+  if (classes < 1 || classes > kMostClasses)
+    throw ValueError("confusion_matrix: classes is " + std::to_string(classes) + "; it has to be in [1, " +
+                     std::to_string(kMostClasses) + "]");
   const std::vector<std::int64_t> predicted = predictions.to(int64).to_vector<std::int64_t>();
   const std::vector<std::int64_t> expected = labels.to(int64).to_vector<std::int64_t>();
   const auto size = static_cast<std::size_t>(classes);
