@@ -8,7 +8,9 @@
 #include <adjoint/ops/creation.hpp>
 #include <adjoint/ops/elementwise.hpp>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 namespace adjoint {
 
@@ -77,21 +79,21 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
   const std::vector<Tensor> outputs{*this};
   const std::vector<Tensor> cotangents{checked_cotangent("backward", *this, gradient)};
   const DifferentiableGraph graph("backward", outputs);
-  std::vector<Tensor> leaves, unfinished;
+  std::vector<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    if (node.operation->family != Family::leaf) {
-      graph.check_links(i);
-      continue;
-    }
-    if (!node.cell || !node.cell->try_add_use()) continue;
-    Tensor leaf = Access::take(node.cell);
-    bool known = false;
-    if (node.version != 1)  // several values of one cell may be in the graph
-      for (const Tensor& other : leaves) known |= Access::cell(other) == node.cell;
-    if (known) continue;
-    if (const Tensor grad = leaf.grad(); grad.defined() && !grad.is_computed()) unfinished.push_back(grad);
-    leaves.push_back(std::move(leaf));
+    if (node.operation->family != Family::leaf) graph.check_links(i);
+    else if (node.cell) cells.emplace_back(node.cell, i);
+  }
+  std::sort(cells.begin(), cells.end());
+  cells.erase(std::unique(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.first == b.first; }),
+              cells.end());
+  std::sort(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.second < b.second; });
+  std::vector<Tensor> leaves, unfinished;
+  for (const auto& [cell, position] : cells) {
+    if (!cell->try_add_use()) continue;
+    leaves.push_back(Access::take(cell));
+    if (const Tensor grad = cell->grad; grad.defined() && !grad.is_computed()) unfinished.push_back(grad);
   }
   // So that accumulating over micro-batches needs the memory of one.
   if (!unfinished.empty()) eval(unfinished);

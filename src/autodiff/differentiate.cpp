@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 namespace adjoint::detail {
 namespace {
@@ -87,8 +88,12 @@ Tensor fork(const char* operation, const Tensor& x) {
     throw AutogradError(std::string(operation) + ": the input of shape " + to_string(node->shape) + " has dtype " +
                         name_of(node->dtype) + "; only float32 and float64 can be differentiated");
   const EnableGradGuard enable;
+  ThreadState& state = ThreadState::get();
+  const bool eager = std::exchange(state.eager, false);  // not computed before it is known to be differentiated
   Tensor result = record(kFork, node->shape, node->dtype, {x});
+  state.eager = eager;
   Access::node(result)->requires_grad = true;
+  if (eager) eval(result);
   return result;
 }
 
@@ -184,24 +189,30 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
                               const std::vector<Tensor>& cotangents, const std::vector<Tensor>& targets,
                               std::vector<char>* visited) {
   const auto count = static_cast<std::size_t>(graph.size());
-  // Which target each node is (the first of several that are the same), and through which nodes one is reached.
+  // Which target each node is; of several targets that are the same, the first.
   constexpr int kNone = -1;
-  std::vector<int> target_of(count, kNone);
-  std::vector<int> same_as(targets.size(), kNone);
+  std::vector<int> target_of(count, kNone), same_as(targets.size(), kNone);
+  std::vector<std::pair<const Cell*, int>> cells;
   for (std::size_t k = 0; k < targets.size(); ++k) {
-    const Cell* cell = Access::cell(targets[k]);
-    for (int i = 0; i < (cell ? graph.size() : 0); ++i)
-      if (graph.node(i).cell == cell && graph.node(i).operation->family == Family::leaf) {
-        int& target = target_of[static_cast<std::size_t>(i)];
-        if (target == kNone) target = static_cast<int>(k);
-        else if (target != static_cast<int>(k)) same_as[k] = target;
-      }
-    if (cell) continue;
-    if (const int i = graph.find(Access::node(targets[k])); i >= 0) {
+    if (const Cell* cell = Access::cell(targets[k])) {
+      cells.emplace_back(cell, static_cast<int>(k));
+    } else if (const int i = graph.find(Access::node(targets[k])); i >= 0) {
       int& target = target_of[static_cast<std::size_t>(i)];
       if (target == kNone) target = static_cast<int>(k);
       else same_as[k] = target;
     }
+  }
+  std::sort(cells.begin(), cells.end());
+  for (std::size_t c = 1; c < cells.size(); ++c)
+    if (cells[c].first == cells[c - 1].first) {
+      const int first = same_as[static_cast<std::size_t>(cells[c - 1].second)];
+      same_as[static_cast<std::size_t>(cells[c].second)] = first == kNone ? cells[c - 1].second : first;
+    }
+  for (int i = 0; i < graph.size() && !cells.empty(); ++i) {
+    const Node& node = graph.node(i);
+    if (!node.cell || node.operation->family != Family::leaf) continue;
+    const auto found = std::lower_bound(cells.begin(), cells.end(), std::pair<const Cell*, int>(node.cell, 0));
+    if (found != cells.end() && found->first == node.cell) target_of[static_cast<std::size_t>(i)] = found->second;
   }
   std::vector<char> leads(count, 0);
   for (int i = 0; i < graph.size(); ++i) {

@@ -149,7 +149,7 @@ void Node::set_computed() noexcept {
   for (int i = 0; i < input_count_; ++i) {
     Node* node = input(i);
     if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value() || !(inputs_[i] & kUsed)) continue;
-    inputs_[i] &= ~kUsed;
+    __atomic_fetch_and(&inputs_[i], ~kUsed, __ATOMIC_RELAXED);
     node->drop_use();
   }
 }

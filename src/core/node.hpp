@@ -74,7 +74,10 @@ class Node {
   /// Uses and links an input. To be called before the node is seen by anybody else.
   void set_inputs(Node* const* inputs, int count);
   int input_count() const noexcept { return input_count_; }
-  Node* input(int i) const noexcept { return reinterpret_cast<Node*>(inputs_[i] & ~kUsed); }
+  Node* input(int i) const noexcept {
+    // Another thread may be computing the node, and take the mark away.
+    return reinterpret_cast<Node*>(__atomic_load_n(&inputs_[i], __ATOMIC_RELAXED) & ~kUsed);
+  }
   /// Whether the node has let go of its inputs.
   bool has_inputs() const noexcept { return inputs_ != nullptr; }
   const void* attribute_bytes() const noexcept { return attributes_; }

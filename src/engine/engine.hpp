@@ -35,13 +35,13 @@ Tensor storage_node(Storage* storage, const Shape& shape, Dtype dtype);
 /// The same value in a node of its own, with no derivative.
 Tensor detached(const Tensor& tensor);
 
-/// Computes the nodes, and the held values and cells that the same work feeds. Throws the first error of a root, or of
-/// a cell's new value: then every cell has its old value.
-void evaluate(Node* const* roots, int count);
+/// Computes the nodes, and the held values and cells that the same work feeds. Throws the first error of a root (unless
+/// `quietly`: it is thrown when the root is looked at), and any for which cells kept their old values.
+void evaluate(Node* const* roots, int count, bool quietly = false);
 /// Computes one node and returns it; throws again what its computation threw.
 Node* evaluated(const Tensor& tensor, const char* operation);
 /// Computes everything held and pending of this thread.
-void evaluate_pending();
+void evaluate_pending(bool quietly = false);
 /// Does so when too much is pending.
 void bound_pending();
 }  // namespace adjoint::detail

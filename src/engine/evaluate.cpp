@@ -169,10 +169,8 @@ void Evaluation::run() {
 void Evaluation::compute(Node& node) {
   try {
     for (int i = 0; i < node.input_count(); ++i)
-      if (const Node* input = node.input(i); input->state() == State::failed) {
-        node.set_failed(input->rare_if_any()->error);
-        return;
-      }
+      if (const Node* input = node.input(i); input->state() == State::failed)
+        std::rethrow_exception(input->rare_if_any()->error);
     try {
       node.operation->execute(node);
       node.set_computed();
@@ -238,17 +236,15 @@ constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
 
 }  // namespace
 
-void evaluate(Node* const* roots, int count) {
+void evaluate(Node* const* roots, int count, bool quietly) {
   ThreadState& state = ThreadState::get();
   if (state.pending_is_stale.load(std::memory_order_relaxed)) compact(state);
-  {
-    Evaluation evaluation(state);
-    evaluation.plan(roots, count);
-    evaluation.run();
-    for (int i = 0; i < count; ++i)
-      if (roots[i]->state() == State::failed) rethrow(roots[i]->rare_if_any()->error);
-    if (evaluation.cell_error()) rethrow(evaluation.cell_error());
-  }
+  Evaluation evaluation(state);
+  evaluation.plan(roots, count);
+  evaluation.run();
+  for (int i = 0; i < count && !quietly; ++i)
+    if (roots[i]->state() == State::failed) rethrow(roots[i]->rare_if_any()->error);
+  if (evaluation.cell_error()) rethrow(evaluation.cell_error());
 }
 
 Node* evaluated(const Tensor& tensor, const char* operation) {
@@ -258,7 +254,7 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
   return node;
 }
 
-void evaluate_pending() {
+void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
   compact(state);
   std::vector<Node*> roots;
@@ -270,7 +266,7 @@ void evaluate_pending() {
       for (Node* node : nodes) node->drop_use();
     }
   } uses{roots};
-  evaluate(roots.data(), static_cast<int>(roots.size()));
+  evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
 void bound_pending() {
@@ -280,7 +276,7 @@ void bound_pending() {
   compact(state);
   if (state.pending.size() < kMostPending && !many_bytes) return;
   state.live_bytes = Storage::live_bytes();
-  if (!state.pending.empty()) evaluate_pending();
+  if (!state.pending.empty()) evaluate_pending(true);
 }
 
 }  // namespace adjoint::detail
