@@ -1,0 +1,4 @@
+#pragma once
+
+#include <adjoint/io/safetensors.hpp>
+#include <adjoint/io/state_dict.hpp>

@@ -1,0 +1,6 @@
+#pragma once
+
+#include <adjoint/optim/adam.hpp>
+#include <adjoint/optim/clip_grad.hpp>
+#include <adjoint/optim/optimizer.hpp>
+#include <adjoint/optim/sgd.hpp>

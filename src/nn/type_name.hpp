@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <typeinfo>
+
+namespace adjoint::nn {
+
+/// "Block" of "(anonymous namespace)::Block".
+std::string type_name(const std::type_info& type);
+
+}  // namespace adjoint::nn
