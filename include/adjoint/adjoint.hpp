@@ -4,8 +4,11 @@
 #include <adjoint/autograd.hpp>
 #include <adjoint/data.hpp>
 #include <adjoint/gradcheck.hpp>
+#include <adjoint/io.hpp>
 #include <adjoint/memory.hpp>
+#include <adjoint/nn.hpp>
 #include <adjoint/ops.hpp>
+#include <adjoint/optim.hpp>
 #include <adjoint/random.hpp>
 #include <adjoint/tensor.hpp>
 #include <adjoint/threads.hpp>

@@ -81,6 +81,11 @@ void ModuleBase::check() const {
   if (checked_.load(std::memory_order_acquire) != &type) check_now(type);
 }
 
+const char* ModuleBase::checked_name() const {
+  check();
+  return name_.load(std::memory_order_acquire);
+}
+
 void ModuleBase::check_now(const std::type_info& type) const {
   const Declared self = declared();
   const std::string name = type_name(type);
@@ -140,9 +145,8 @@ void ModuleBase::check_now(const std::type_info& type) const {
 void ModuleBase::adopt_children(const std::vector<detail::Member>& members) const {
   for (const detail::Member& member : members) {
     if (!member.module) continue;
-    const char* current = member.module->name_.load(std::memory_order_relaxed);
-    if (!current || member.name != current)
-      member.module->name_.store(interned(member.name), std::memory_order_relaxed);
+    if (member.name != member.module->name_.load(std::memory_order_acquire))
+      member.module->name_.store(interned(member.name), std::memory_order_release);
   }
 }
 
@@ -152,10 +156,6 @@ std::vector<detail::Member> ModuleBase::checked_members() const {
   visit_members(members);
   adopt_children(members.list_);
   return std::move(members.list_);
-}
-
-void detail::CallScope::name(Error& error) const {
-  if (const char* name = module_.name_.load(std::memory_order_relaxed)) error.prepend_module(name);
 }
 
 // -- what all modules can do ------------------------------------------------------------------------------------------

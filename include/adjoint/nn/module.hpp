@@ -10,6 +10,7 @@
 // values of the cells that are there, so that an optimizer stays attached; a move takes the cells along.
 #pragma once
 
+#include <adjoint/autograd.hpp>
 #include <adjoint/io/state_dict.hpp>
 #include <adjoint/nn/parameter.hpp>
 
@@ -171,6 +172,8 @@ class ADJOINT_API ModuleBase {
   virtual Declared declared() const = 0;
   virtual void visit_members(Members& members) const = 0;
 
+  /// Checks the module, and returns the name that the module above has given it; empty when there is none.
+  const char* checked_name() const;
   void check() const;
   void check_now(const std::type_info& type) const;
   void adopt_children(const std::vector<detail::Member>& members) const;
@@ -182,7 +185,7 @@ class ADJOINT_API ModuleBase {
 
   bool training_ = true;
   // The name that the module above has given; interned, so that it may be set while other threads read it.
-  mutable std::atomic<const char*> name_{nullptr};
+  mutable std::atomic<const char*> name_{""};
   // The class as which the object has been checked: while a base class is under construction it is that one.
   mutable std::atomic<const std::type_info*> checked_{nullptr};
 };
@@ -194,16 +197,15 @@ ADJOINT_API std::ostream& operator<<(std::ostream& out, const ModuleBase& module
 namespace detail {
 
 /// One call of a module: from entering operator() until it is left.
-class ADJOINT_API CallScope {
+class CallScope {
  public:
-  explicit CallScope(const ModuleBase& module) : module_(module) { module.check(); }
-  CallScope(const CallScope&) = delete;
-  CallScope& operator=(const CallScope&) = delete;
+  explicit CallScope(const ModuleBase& module) : name_(module.checked_name()), scope_(name_) {}
   /// Puts the module's name before the path of an error that leaves it.
-  void name(Error& error) const;
+  void locate(Error& error) const { error.prepend_module(name_); }
 
  private:
-  const ModuleBase& module_;
+  const char* name_;
+  adjoint::detail::ModuleScope scope_;
 };
 
 }  // namespace detail
@@ -225,7 +227,7 @@ class Module : public Base {
     try {
       return static_cast<const Derived&>(*this).forward(std::forward<Args>(args)...);
     } catch (Error& error) {
-      scope.name(error);
+      scope.locate(error);
       throw;
     }
   }
