@@ -18,7 +18,7 @@
 
 // The format is little-endian, and elements are read and written as they lie in memory.
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#  error "adjoint: safetensors files are read and written on little-endian machines only"
+#error "adjoint: safetensors files are read and written on little-endian machines only"
 #endif
 
 namespace adjoint::io {
@@ -106,8 +106,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (place_ == Place::metadata) {
-      if (!metadata_names_.insert(value).second)
-        return fail("the metadata \"" + shortened(value) + "\" occur twice");
+      if (!metadata_names_.insert(value).second) return fail("the metadata \"" + shortened(value) + "\" occur twice");
       metadata.emplace_back(value, "");
       return true;
     }
@@ -156,12 +155,17 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool unexpected(const char* what) {
     switch (place_) {
-      case Place::start: return fail(std::string("it is ") + what + ", not an object");
-      case Place::metadata: return fail(std::string("the metadata hold ") + what + "; they are strings");
-      case Place::tensor: return fail(about_tensor() + "has " + what + " as its " + field_);
+      case Place::start:
+        return fail(std::string("it is ") + what + ", not an object");
+      case Place::metadata:
+        return fail(std::string("the metadata hold ") + what + "; they are strings");
+      case Place::tensor:
+        return fail(about_tensor() + "has " + what + " as its " + field_);
       case Place::shape:
-      case Place::offsets: return fail(about_tensor() + "has " + what + " in its " + field_);
-      default: return fail("\"" + shortened(name_) + "\" is " + what + ", not an object");
+      case Place::offsets:
+        return fail(about_tensor() + "has " + what + " in its " + field_);
+      default:
+        return fail("\"" + shortened(name_) + "\" is " + what + ", not an object");
     }
   }
 
@@ -201,12 +205,18 @@ std::string check_places(std::vector<TensorInfo>& tensors, std::uint64_t data_si
 
 const void* elements_of(const Tensor& tensor) {
   switch (tensor.dtype()) {
-    case Dtype::float32: return tensor.data<float>();
-    case Dtype::float64: return tensor.data<double>();
-    case Dtype::int64: return tensor.data<std::int64_t>();
-    case Dtype::int32: return tensor.data<std::int32_t>();
-    case Dtype::uint8: return tensor.data<std::uint8_t>();
-    case Dtype::bool_: return tensor.data<bool>();
+    case Dtype::float32:
+      return tensor.data<float>();
+    case Dtype::float64:
+      return tensor.data<double>();
+    case Dtype::int64:
+      return tensor.data<std::int64_t>();
+    case Dtype::int32:
+      return tensor.data<std::int32_t>();
+    case Dtype::uint8:
+      return tensor.data<std::uint8_t>();
+    case Dtype::bool_:
+      return tensor.data<bool>();
   }
   return nullptr;
 }

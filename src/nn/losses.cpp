@@ -22,9 +22,12 @@ void require_same_shape(const char* name, const Tensor& input, const Tensor& tar
 
 Tensor reduce(const Tensor& losses, Reduction reduction) {
   switch (reduction) {
-    case Reduction::mean: return mean(losses);
-    case Reduction::sum: return sum(losses);
-    case Reduction::none: break;
+    case Reduction::mean:
+      return mean(losses);
+    case Reduction::sum:
+      return sum(losses);
+    case Reduction::none:
+      break;
   }
   return losses;
 }
@@ -98,9 +101,12 @@ Tensor loss_of_classes(const Tensor& input, const Tensor& target, const ClassOpt
              (options.label_smoothing / static_cast<double>(classes)) * sum(spread, 1);
   losses = masked_fill(losses, ignored, 0);
   switch (options.reduction) {
-    case Reduction::mean: return sum(losses) / sum(weights);
-    case Reduction::sum: return sum(losses);
-    case Reduction::none: break;
+    case Reduction::mean:
+      return sum(losses) / sum(weights);
+    case Reduction::sum:
+      return sum(losses);
+    case Reduction::none:
+      break;
   }
   return reshape(losses, shape);
 }
@@ -112,8 +118,8 @@ Tensor loss_of_probabilities(const Tensor& log_probabilities, const Tensor& targ
   const std::int64_t classes = rows.size(1);
   Tensor probabilities = classes_last(target).to(rows.dtype());
   if (options.label_smoothing > 0)
-    probabilities = (1 - options.label_smoothing) * probabilities +
-                    options.label_smoothing / static_cast<double>(classes);
+    probabilities =
+        (1 - options.label_smoothing) * probabilities + options.label_smoothing / static_cast<double>(classes);
   Tensor products = probabilities * rows;
   if (options.weight.defined()) products = products * weight_like("cross_entropy", options.weight, rows, classes);
   return reduce(reshape(-sum(products, 1), shape), options.reduction);
@@ -135,9 +141,8 @@ Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options) {
   require_floating("nll_loss", "input", input);
-  return loss_of_classes(
-      input, target,
-      {"nll_loss", "nll_loss: target", options.weight, options.ignore_index, options.reduction, 0});
+  return loss_of_classes(input, target,
+                         {"nll_loss", "nll_loss: target", options.weight, options.ignore_index, options.reduction, 0});
 }
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntropyOptions& options) {

@@ -49,9 +49,7 @@ Tensor Sequential::forward(const Tensor& x) const {
   return y;
 }
 
-ModuleBase& Sequential::operator[](std::size_t i) {
-  return const_cast<ModuleBase&>(std::as_const(*this)[i]);
-}
+ModuleBase& Sequential::operator[](std::size_t i) { return const_cast<ModuleBase&>(std::as_const(*this)[i]); }
 
 const ModuleBase& Sequential::operator[](std::size_t i) const {
   if (i >= size())

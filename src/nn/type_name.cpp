@@ -4,7 +4,7 @@
 #include <memory>
 
 #if __has_include(<cxxabi.h>)
-#  include <cxxabi.h>
+#include <cxxabi.h>
 #endif
 
 namespace adjoint::nn {

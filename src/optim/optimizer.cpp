@@ -17,8 +17,7 @@ Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 
 }  // namespace
 
-Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr,
-                     std::vector<std::string> state_names)
+Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names)
     : name_(std::move(name)), parameters_(std::move(parameters)), lr_(lr), state_names_(std::move(state_names)) {
   set_lr(lr);
   if (parameters_.empty()) throw ValueError(name_ + ": there are no parameters to optimize");
@@ -128,8 +127,7 @@ void Optimizer::load_state_dict(const StateDict& values) {
   std::vector<Group> groups;
   std::vector<std::pair<Dtype, double>> keys;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const std::pair<Dtype, double> key(parameters_[i].dtype(),
-                                       values.at(std::to_string(i) + ".step").item<double>());
+    const std::pair<Dtype, double> key(parameters_[i].dtype(), values.at(std::to_string(i) + ".step").item<double>());
     const auto found = std::find(keys.begin(), keys.end(), key);
     const auto index = static_cast<std::size_t>(found - keys.begin());
     if (found == keys.end()) {

@@ -35,8 +35,7 @@ class ADJOINT_API Parameter : public detail::OwnedCell {
  public:
   Parameter() : OwnedCell(Kind::parameter) {}
   Parameter(const Tensor& value) : OwnedCell(Kind::parameter, value, true) {}
-  Parameter(const Parameter& other)
-      : OwnedCell(Kind::parameter, other, other.defined() && other.requires_grad()) {}
+  Parameter(const Parameter& other) : OwnedCell(Kind::parameter, other, other.defined() && other.requires_grad()) {}
   Parameter(Parameter&& other) noexcept = default;
   Parameter& operator=(const Tensor& value) & { return assign(value, true), *this; }
   Parameter& operator=(const Parameter& other) & { return assign(other, true), *this; }
