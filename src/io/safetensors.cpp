@@ -231,8 +231,16 @@ const char* safetensors_name(Dtype dtype) {
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path) : path_(path) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    // Through a link, the file that it leads to is replaced.
+    if (fs::is_symlink(path, error)) path_ = fs::canonical(path, error).string();
+    if (path_.empty()) throw IoError("save_safetensors: " + path + " is a link that leads nowhere");
+    const fs::file_status status = fs::status(path_, error);
+    if (fs::exists(status) && !fs::is_regular_file(status))
+      throw IoError("save_safetensors: " + path + " exists and is no regular file");
     static std::atomic<unsigned> count{0};
-    temporary_ = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+    temporary_ = path_ + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
     file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file_ < 0) fail("cannot create");
   }

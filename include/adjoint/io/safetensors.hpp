@@ -14,7 +14,7 @@ namespace adjoint::io {
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 /// Writes tensors of any dtype, computing them first. The file appears at `path` complete or, when anything fails, not
-/// at all: what was there before stays. Throws IoError when the file cannot be written, ValueError for a name that is
+/// at all: what was there before stays. Throws IoError when the file cannot be written or is no regular file, ValueError for a name that is
 /// "__metadata__" or not UTF-8.
 ADJOINT_API void save_safetensors(const std::string& path, const StateDict& tensors, const Metadata& metadata = {});
 

@@ -29,8 +29,8 @@ class ADJOINT_API OwnedCell : public Tensor {
 
 /// A Tensor that a module trains: a leaf cell that requires grad. Usable as any Tensor; a `Tensor` copied from it is a
 /// handle on the same cell, a `Parameter` copied from it has a cell of its own with the same value. Assignment sets
-/// the value, of the same shape and dtype (else ShapeError, DtypeError), whatever the grad mode. May be undefined: a
-/// bias that is left out. Throws AutogradError for integer and bool dtypes.
+/// the value, whatever the grad mode; shape and dtype stay, so it throws ShapeError for another shape, DtypeError for
+/// integers and bools. May be undefined: a bias that is left out. Throws AutogradError when made of integers or bools.
 class ADJOINT_API Parameter : public detail::OwnedCell {
  public:
   Parameter() : OwnedCell(Kind::parameter) {}
