@@ -16,8 +16,8 @@ endif()
 run(${CMAKE_COMMAND} --build ${build})
 run(${build}/program)
 
-# The consumer's own files are compiled with the include directory and no flag of ours: those that follow are CMake's and
-# the consumer's own.
+# The consumer's own files are compiled with the include directory and no flag of ours. These are CMake's and
+# its own.
 set(allowed "I.*|isystem|o|c|std=(c|gnu)\\+\\+17|O[0-9]|g|DNDEBUG|DADJOINT_SHARED")
 if(PROJECT STREQUAL "plugin")
   string(APPEND allowed "|fPIC|Dplugin_EXPORTS|DPLUGIN=.*|fvisibility=hidden|fvisibility-inlines-hidden")

@@ -23,7 +23,7 @@ int main() {
       std::cerr << dlerror() << '\n';
       return 1;
     }
-    if (symbol<double()>(plugin, "plugin_compute")() != 6) return 2;
+    if (symbol<double()>(plugin, "plugin_compute")() != 12) return 2;
     bool caught = false;
     try {
       symbol<void()>(plugin, "plugin_throw")();
