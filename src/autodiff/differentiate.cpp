@@ -121,8 +121,8 @@ DifferentiableGraph::DifferentiableGraph(const char* operation, const std::vecto
     while (!stack.empty()) {
       Frame& frame = stack.back();
       Node& node = *frame.node;
-      const int count =
-          node.has_inputs() && !node.released_by && node.operation->family != Family::leaf ? node.input_count() : 0;
+      const bool leads_on = node.operation->family != Family::leaf && !node.released_by && node.has_inputs();
+      const int count = leads_on ? node.input_count() : 0;
       if (frame.next < count) {
         const int i = frame.next++;
         if (differentiates(node, i)) enter(node.input(i));
@@ -163,6 +163,7 @@ int DifferentiableGraph::find(const Node* node) const noexcept {
 
 void DifferentiableGraph::check_links(int i) const {
   const Node& at = node(i);
+  if (at.state() == State::failed) rethrow(at.rare_if_any()->error);
   if (!at.released_by) return;
   throw AutogradError(std::string(operation_) + ": the graph below the result of '" + at.operation->name +
                       "' of shape " + to_string(at.shape) +
@@ -230,7 +231,7 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
   std::vector<Tensor> cotangent(count), results(targets.size());
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
-      accumulate(cotangent[static_cast<std::size_t>(i)], cotangents[k]);
+      accumulate(cotangent[static_cast<std::size_t>(i)], snapshot(cotangents[k]));
   if (visited) visited->assign(count, 0);
   for (int i = graph.size() - 1; i >= 0; --i) {
     const Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
@@ -261,7 +262,7 @@ std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::ve
   std::vector<char> given(tangent.size(), 0);
   for (std::size_t k = 0; k < inputs.size(); ++k)
     if (const int i = graph.find(Access::node(inputs[k])); i >= 0) {
-      accumulate(tangent[static_cast<std::size_t>(i)], tangents[k]);
+      accumulate(tangent[static_cast<std::size_t>(i)], snapshot(tangents[k]));
       given[static_cast<std::size_t>(i)] = 1;
     }
   for (int i = 0; i < graph.size(); ++i) {

@@ -23,7 +23,7 @@ class DifferentiableGraph {
   Node& node(int i) const noexcept { return *nodes_[static_cast<std::size_t>(i)]; }
   /// The position of a node, or -1.
   int find(const Node* node) const noexcept;
-  /// Throws AutogradError when the links below this node were released.
+  /// Throws AutogradError when the links below this node were released, and its own error when its computation failed.
   void check_links(int i) const;
   static bool differentiates(const Node& node, int input) noexcept;
   /// Drops the derivative links of these nodes.

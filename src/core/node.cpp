@@ -3,6 +3,7 @@
 #include "core/thread_state.hpp"
 
 #include <new>
+#include <utility>
 
 namespace adjoint::detail {
 namespace {
@@ -27,10 +28,13 @@ struct FreeNodesGuard {
   }
 };
 
-void* allocate_node(std::size_t bytes) {
-#if !defined(__SANITIZE_ADDRESS__)
+void guard_free_nodes() {
   thread_local FreeNodesGuard guard;
   static_cast<void>(guard);
+}
+
+void* allocate_node(std::size_t bytes) {
+#if !defined(__SANITIZE_ADDRESS__)
   if (FreeNode* node = free_nodes) {
     free_nodes = node->next;
     --free_node_count;
@@ -43,6 +47,7 @@ void* allocate_node(std::size_t bytes) {
 void free_node(void* memory) noexcept {
 #if !defined(__SANITIZE_ADDRESS__)
   if (free_node_count < kFreeNodesPerThread) {
+    if (!free_nodes) guard_free_nodes();  // a thread may only ever free
     free_nodes = ::new (memory) FreeNode{free_nodes};
     ++free_node_count;
     return;
@@ -60,14 +65,14 @@ Node* Node::make(const Operation& operation, const Shape& shape, Dtype dtype) {
 }
 
 bool Node::try_add_use() noexcept {
-  std::int32_t uses = uses_.load(std::memory_order_relaxed);
-  while (uses > 0)
-    if (uses_.compare_exchange_weak(uses, uses + 1, std::memory_order_acq_rel)) return true;
+  std::int64_t counts = uses_.load(std::memory_order_relaxed);
+  while (uses_of(counts) > 0)
+    if (uses_.compare_exchange_weak(counts, counts + 1, std::memory_order_acq_rel)) return true;
   return false;
 }
 
-void Node::drop_use() noexcept {
-  if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) settle(this);
+void Node::drop_uses(std::int64_t counts) noexcept {
+  if (uses_of(uses_.fetch_sub(counts, std::memory_order_acq_rel)) == 1) settle(this);
 }
 
 void Node::drop_link() noexcept {
@@ -96,13 +101,13 @@ void Node::settle(Node* first) noexcept {
 
 void Node::handle_unused() noexcept {
   if (is_computed()) drop_value();
-  else drop_inputs();  // nobody will compute it
+  else if (state() == State::pending) drop_inputs(kReadersUse);  // nobody will compute it
   state_.store(State::dropped, std::memory_order_release);
   drop_link();
 }
 
 void Node::destroy() noexcept {
-  drop_inputs();
+  drop_inputs(1);
   if (cell) cell->drop_link();
   this->~Node();
   free_node(this);
@@ -118,52 +123,59 @@ void Node::drop_value() noexcept {
 }
 
 void Node::set_inputs(Node* const* inputs, int count) {
-  inputs_ = count <= kInlineInputs ? inline_inputs_ : new std::uintptr_t[static_cast<std::size_t>(count)];
+  inputs_ = count <= kInlineInputs ? inline_inputs_ : new std::atomic<std::uintptr_t>[static_cast<std::size_t>(count)];
   input_count_ = count;
   for (int i = 0; i < count; ++i) {
-    inputs[i]->add_use();
+    inputs[i]->uses_.fetch_add(kReadersUse, std::memory_order_relaxed);
     inputs[i]->add_link();
-    inputs_[i] = reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed;
+    inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
   }
 }
 
-void Node::drop_inputs() noexcept {
+// `counts` is what this node's uses of its inputs count as: a reader's, or a derivative's.
+void Node::drop_inputs(std::int64_t counts) noexcept {
   if (!inputs_) return;
-  std::uintptr_t* inputs = inputs_;
+  std::atomic<std::uintptr_t>* inputs = inputs_;
   inputs_ = nullptr;
   for (int i = 0; i < input_count_; ++i) {
-    Node* node = reinterpret_cast<Node*>(inputs[i] & ~kUsed);
-    if (inputs[i] & kUsed) node->drop_use();
+    const std::uintptr_t entry = inputs[i].load(std::memory_order_relaxed);
+    Node* node = reinterpret_cast<Node*>(entry & ~kUsed);
+    if (entry & kUsed) node->drop_uses(counts);
     node->drop_link();
   }
   if (inputs != inline_inputs_) delete[] inputs;
 }
 
-void Node::set_computed() noexcept {
-  state_.store(State::computed, std::memory_order_release);
+// Once the node is no reader any more: what its derivative names stays used.
+void Node::drop_what_was_read() noexcept {
   if (!inputs_) return;
-  if (!requires_grad || released_by || operation->family == Family::leaf) {
-    drop_inputs();
-    return;
-  }
+  if (!requires_grad || released_by || operation->family == Family::leaf) return drop_inputs(kReadersUse);
   for (int i = 0; i < input_count_; ++i) {
     Node* node = input(i);
-    if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value() || !(inputs_[i] & kUsed)) continue;
-    __atomic_fetch_and(&inputs_[i], ~kUsed, __ATOMIC_RELAXED);
-    node->drop_use();
+    if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value()) {
+      node->uses_.fetch_sub(kReader, std::memory_order_acq_rel);
+    } else {
+      inputs_[i].store(reinterpret_cast<std::uintptr_t>(node), std::memory_order_relaxed);
+      node->drop_uses(kReadersUse);
+    }
   }
+}
+
+void Node::set_computed() noexcept {
+  state_.store(State::computed, std::memory_order_release);
+  drop_what_was_read();
 }
 
 void Node::set_failed(std::exception_ptr error) {
   rare().error = std::move(error);
   state_.store(State::failed, std::memory_order_release);
-  drop_inputs();
+  drop_what_was_read();
 }
 
 void Node::release(const Operation& by) noexcept {
   if (operation->family == Family::leaf || !requires_grad || released_by) return;
   released_by = &by;
-  if (state() != State::pending) drop_inputs();
+  if (state() != State::pending) drop_inputs(1);
 }
 
 Rare& Node::rare() {
@@ -261,22 +273,25 @@ void Cell::assign(Node* source) {
   current_ = leaf;
 }
 
-void Cell::commit(Node* leaf) noexcept {
-  if (leaf == current_) {
-    if (committed_) committed_->drop_use();
-    committed_ = nullptr;
-  } else if (committed_ && leaf->version > committed_->version && current_->state() == State::pending) {
-    leaf->add_use();
-    committed_->drop_use();
-    committed_ = leaf;
-  }
+void Cell::propose(Node* leaf) noexcept {
+  if (leaf == current_ || !is_update(leaf) || (proposed_ && proposed_->version > leaf->version)) return;
+  leaf->add_use();
+  if (proposed_) proposed_->drop_use();
+  proposed_ = leaf;
 }
 
-bool Cell::revert(Node* leaf) noexcept {
-  if (!committed_ || leaf->version <= committed_->version) return false;
-  current_->drop_use();
-  current_ = committed_;
-  committed_ = nullptr;
+void Cell::commit() noexcept {
+  Node* old = nullptr;
+  if (current_->is_computed()) old = std::exchange(committed_, nullptr);
+  else if (proposed_) old = std::exchange(committed_, std::exchange(proposed_, nullptr));
+  if (old) old->drop_use();
+  if (Node* unneeded = std::exchange(proposed_, nullptr)) unneeded->drop_use();
+}
+
+bool Cell::revert() noexcept {
+  if (Node* unneeded = std::exchange(proposed_, nullptr)) unneeded->drop_use();
+  if (!committed_ || current_->state() == State::pending) return false;
+  std::exchange(current_, std::exchange(committed_, nullptr))->drop_use();
   return true;
 }
 

@@ -5,9 +5,10 @@
 //   uses   keep the value: handles and cells, nodes that are still to be computed from it, and nodes whose derivative
 //          reads it. When the last use goes the value is freed; a node that was never computed lets go of its inputs.
 //   links  keep the node: all uses together hold one, and so does each node that is differentiated through it.
-// A node that is not computed uses all its inputs. A computed one lets go of them, unless it may be differentiated:
-// then it links them, and uses those whose values a derivative names: its own, or the input's that reads its own
-// result (which the input itself cannot use: that would be a cycle).
+// A node that is not computed uses all its inputs, as their reader. A computed one lets go of them, unless it may be
+// differentiated: then it links them, and uses those whose values a derivative names: its own, or the input's that
+// reads its own result (which the input itself cannot use: that would be a cycle).
+// A pending node is held when it has other uses than its readers': a handle's, or a cell's.
 // A value without uses is gone for good: uses never rise again from zero.
 //
 // All of this is iterative: a chain of a million nodes is freed without recursion.
@@ -43,6 +44,13 @@ enum class State : std::uint8_t {
   dropped,  // nothing can read the value any more
 };
 
+/// Whether the evaluation that is under way computes a node.
+enum class Schedule : std::uint8_t {
+  none,
+  planned,
+  used,  // planned, and the evaluation has a use of it until it is computed
+};
+
 /// What few nodes have.
 struct Rare {
   std::exception_ptr error;       // of a failed node
@@ -65,18 +73,23 @@ class Node {
   void add_use() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   /// A use, unless there is none left.
   bool try_add_use() noexcept;
-  void drop_use() noexcept;
+  void drop_use() noexcept { drop_uses(1); }
   void add_link() noexcept { links_.fetch_add(1, std::memory_order_relaxed); }
   void drop_link() noexcept;
-  std::int32_t uses() const noexcept { return uses_.load(std::memory_order_acquire); }
+  std::int32_t uses() const noexcept { return uses_of(uses_.load(std::memory_order_acquire)); }
+  /// How often pending nodes read this one.
+  std::int32_t readers() const noexcept { return readers_of(uses_.load(std::memory_order_acquire)); }
+  bool is_held() const noexcept {
+    const std::int64_t counts = uses_.load(std::memory_order_acquire);
+    return uses_of(counts) > readers_of(counts);
+  }
 
   // -- structure
   /// Uses and links an input. To be called before the node is seen by anybody else.
   void set_inputs(Node* const* inputs, int count);
   int input_count() const noexcept { return input_count_; }
   Node* input(int i) const noexcept {
-    // Another thread may be computing the node, and take the mark away.
-    return reinterpret_cast<Node*>(__atomic_load_n(&inputs_[i], __ATOMIC_RELAXED) & ~kUsed);
+    return reinterpret_cast<Node*>(inputs_[i].load(std::memory_order_relaxed) & ~kUsed);
   }
   /// Whether the node has let go of its inputs.
   bool has_inputs() const noexcept { return inputs_ != nullptr; }
@@ -109,7 +122,7 @@ class Node {
   const Shape shape;
   const Dtype dtype;
   bool requires_grad = false;
-  bool scheduled = false;  // part of the evaluation that is under way
+  Schedule schedule = Schedule::none;
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
   const Operation* released_by = nullptr;
   std::size_t pending_index = 0;  // in its owner's list
@@ -125,16 +138,26 @@ class Node {
   void handle_unused() noexcept;
   void destroy() noexcept;
   void drop_value() noexcept;
-  void drop_inputs() noexcept;
+  void drop_uses(std::int64_t counts) noexcept;
+  void drop_inputs(std::int64_t counts) noexcept;
+  void drop_what_was_read() noexcept;
 
   static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, not only linked
+  // Uses in the lower half of the count; in the upper one, those of them that are a pending node's.
+  static constexpr std::int64_t kReader = std::int64_t{1} << 32, kReadersUse = kReader + 1;
+  static std::int32_t uses_of(std::int64_t counts) noexcept {
+    return static_cast<std::int32_t>(counts & (kReader - 1));
+  }
+  static std::int32_t readers_of(std::int64_t counts) noexcept { return static_cast<std::int32_t>(counts >> 32); }
 
-  std::atomic<std::int32_t> uses_{1}, links_{1};
+  std::atomic<std::int64_t> uses_{1};
+  std::atomic<std::int32_t> links_{1};
   std::atomic<State> state_{State::pending};
   bool dying_ = false;
   int input_count_ = 0;
-  std::uintptr_t* inputs_ = nullptr;
-  std::uintptr_t inline_inputs_[kInlineInputs] = {};
+  // Atomic, because one thread may compute the node while another one differentiates it.
+  std::atomic<std::uintptr_t>* inputs_ = nullptr;
+  std::atomic<std::uintptr_t> inline_inputs_[kInlineInputs] = {};
   Node* next_ = nullptr;  // in the list of nodes to settle
   std::unique_ptr<Rare> rare_;
   alignas(8) std::byte attributes_[kAttributeBytes] = {};
@@ -159,10 +182,14 @@ class Cell {
   Node* current() const noexcept { return current_; }
   /// A new leaf with the value of `source`; the old one stays until the new one is computed.
   void assign(Node* source);
-  /// After an evaluation: `leaf`, of this cell, was computed.
-  void commit(Node* leaf) noexcept;
-  /// After a failed evaluation: back to the last value that was computed, if `leaf` came after it.
-  bool revert(Node* leaf) noexcept;
+  /// Whether a leaf is newer than the last value that was computed and committed.
+  bool is_update(const Node* leaf) const noexcept { return committed_ && leaf->version > committed_->version; }
+  /// During an evaluation: `leaf`, of this cell, was computed (and something uses it).
+  void propose(Node* leaf) noexcept;
+  /// After an evaluation: what it computed is the cell's value.
+  void commit() noexcept;
+  /// After a failed evaluation: if it computed the cell's value, or failed to, back to the last one that was committed.
+  bool revert() noexcept;
   /// Replaces the leaf by one with the same value that requires grad, or does not.
   void set_requires_grad(bool requires_grad);
 
@@ -175,6 +202,7 @@ class Cell {
   std::atomic<std::int32_t> uses_{1}, links_{1};
   Node* current_ = nullptr;
   Node* committed_ = nullptr;  // while current_ is pending: the last one that was not
+  Node* proposed_ = nullptr;   // during an evaluation: the newest that it computed between these two
   std::uint64_t version_ = 0;
   bool requires_grad_ = false;
 };

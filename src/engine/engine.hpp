@@ -10,8 +10,11 @@
 
 namespace adjoint::detail {
 
+/// Whether the elements of a shape can be counted in bytes; empty or not, so that strides can be, too.
+bool is_addressable(const Shape& shape) noexcept;
+
 /// Records an operation: a node whose inputs are the nodes of `inputs`. It requires grad when grad mode is on and an
-/// input that the operation differentiates does.
+/// input that the operation differentiates does. Throws ShapeError for a shape that cannot be addressed.
 Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
               const void* attributes = nullptr, std::size_t attribute_bytes = 0);
 inline Tensor record(const Operation& operation, const Shape& shape, Dtype dtype,
@@ -32,6 +35,8 @@ Tensor record_again(const Node& node, const std::vector<Tensor>& inputs);
 Tensor scalar_node(Scalar value, Dtype dtype);
 /// A computed node on a storage (whose reference it takes over).
 Tensor storage_node(Storage* storage, const Shape& shape, Dtype dtype);
+/// The value that a tensor has now: of a cell, not the one that it will have.
+Tensor snapshot(const Tensor& tensor);
 /// The same value in a node of its own, with no derivative.
 Tensor detached(const Tensor& tensor);
 
@@ -40,8 +45,11 @@ Tensor detached(const Tensor& tensor);
 void evaluate(Node* const* roots, int count, bool quietly = false);
 /// Computes one node and returns it; throws again what its computation threw.
 Node* evaluated(const Tensor& tensor, const char* operation);
+/// Throws what a node's computation threw.
+[[noreturn]] void rethrow(const std::exception_ptr& stored);
 /// Computes everything held and pending of this thread.
 void evaluate_pending(bool quietly = false);
 /// Does so when too much is pending.
 void bound_pending();
+
 }  // namespace adjoint::detail

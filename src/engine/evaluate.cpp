@@ -4,6 +4,7 @@
 #include "engine/threads.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace adjoint::detail {
 namespace {
@@ -25,7 +26,11 @@ class Evaluation {
   void lock(std::vector<ThreadState*> states);
   void unlock();
   bool schedule(Node* root);
+  void unschedule(std::size_t first);
   void schedule_what_is_fed();
+  bool is_locked(const Node& node) const {
+    return std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
+  }
   void compute(Node& node);
   void forget(Node& node);
 
@@ -33,16 +38,16 @@ class Evaluation {
   std::vector<ThreadState*> locked_;
   std::vector<ThreadState*> foreign_;  // found while scheduling, and not locked
   std::vector<Node*> plan_;
-  std::vector<Node*> used_;    // a use of each, so that they last until they are computed
-  std::vector<Node*> leaves_;  // of cells that were assigned; linked
-  std::exception_ptr error_;   // the first
+  std::vector<Node*> roots_;  // used, so that what became of them can be told
+  std::vector<Cell*> cells_;  // those whose leaves are computed; used
+  std::exception_ptr error_;  // the first
   bool reverted_ = false;
 };
 
 Evaluation::~Evaluation() {
-  for (Node* node : plan_) node->scheduled = false;
-  for (Node* node : leaves_) node->drop_link();
-  for (Node* node : used_) node->drop_use();
+  unschedule(0);
+  for (Cell* cell : cells_) cell->drop_use();
+  for (Node* node : roots_) node->drop_use();
   unlock();
 }
 
@@ -64,7 +69,7 @@ void Evaluation::unlock() {
 void Evaluation::plan(Node* const* roots, int count) {
   for (int i = 0; i < count; ++i) {
     roots[i]->add_use();
-    used_.push_back(roots[i]);
+    roots_.push_back(roots[i]);
   }
   lock({&state_});
   for (;;) {
@@ -72,8 +77,7 @@ void Evaluation::plan(Node* const* roots, int count) {
     for (int i = 0; i < count && complete; ++i) complete = schedule(roots[i]);
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
-    for (Node* node : plan_) node->scheduled = false;
-    plan_.clear();
+    unschedule(0);
     std::vector<ThreadState*> states = locked_;
     states.insert(states.end(), foreign_.begin(), foreign_.end());
     foreign_.clear();
@@ -92,13 +96,13 @@ bool Evaluation::schedule(Node* root) {
   std::vector<Frame> stack;
   const auto enter = [&](Node* node) {
     if (node->state() != State::pending) return true;
-    if (std::find(locked_.begin(), locked_.end(), node->owner) == locked_.end()) {
+    if (!is_locked(*node)) {
       foreign_.push_back(node->owner);
       return false;
     }
     // Asked again under the lock: its owner may have computed it meanwhile.
-    if (node->scheduled || node->state() != State::pending) return true;
-    node->scheduled = true;
+    if (node->schedule != Schedule::none || node->state() != State::pending) return true;
+    node->schedule = Schedule::planned;
     stack.push_back({node, 0});
     return true;
   };
@@ -115,62 +119,75 @@ bool Evaluation::schedule(Node* root) {
   return complete;
 }
 
+// Takes nodes off the plan again.
+void Evaluation::unschedule(std::size_t first) {
+  for (std::size_t i = first; i < plan_.size(); ++i)
+    if (std::exchange(plan_[i]->schedule, Schedule::none) == Schedule::used) plan_[i]->drop_use();
+  plan_.resize(first);
+}
+
 // Held values and cells of this thread that what is computed anyway feeds: computed now, they let go of it.
 void Evaluation::schedule_what_is_fed() {
-  // If all uses of the plan's nodes come from the plan itself there is nothing to look for. Each root has one of ours
-  // and, beside it, the handle's.
-  std::int64_t uses = 0, known = 2 * static_cast<std::int64_t>(used_.size());
+  // If all readers of the plan's nodes are in the plan there is nothing to look for; and none comes before its inputs.
+  std::int64_t readers = 0, known = 0;
+  std::size_t first = state_.pending.size();
   for (Node* node : plan_) {
-    uses += node->uses();
-    for (int i = 0; i < node->input_count(); ++i) known += node->input(i)->scheduled;
+    readers += node->readers();
+    for (int i = 0; i < node->input_count(); ++i) known += node->input(i)->schedule != Schedule::none;
+    first = std::min(first, node->owner == &state_ ? node->pending_index : 0);
   }
-  if (uses <= known) return;
-  for (std::size_t i = 0; i < state_.pending.size(); ++i) {
+  if (readers <= known) return;
+  for (std::size_t i = first; i < state_.pending.size(); ++i) {
     Node* node = state_.pending[i];
-    if (!node || node->scheduled || node->state() != State::pending) continue;
+    if (!node || node->schedule != Schedule::none || node->state() != State::pending) continue;
+    if (!node->try_add_use()) continue;  // without ours, another thread might drop it, and its inputs, meanwhile
     bool fed = false;
-    for (int k = 0; k < node->input_count() && !fed; ++k) fed = node->input(k)->scheduled;
-    if (!fed || !node->try_add_use()) continue;
+    for (int k = 0; k < node->input_count() && !fed; ++k) {
+      const Node& input = *node->input(k);
+      fed = is_locked(input) && input.schedule != Schedule::none;
+    }
     const std::size_t before = plan_.size();
-    if (schedule(node)) {
-      used_.push_back(node);
-    } else {  // it also needs what another thread recorded; it can wait
-      for (std::size_t k = before; k < plan_.size(); ++k) plan_[k]->scheduled = false;
-      plan_.resize(before);
+    if (fed && schedule(node)) {
+      node->schedule = Schedule::used;
+    } else {
+      unschedule(before);  // it also needs what another thread recorded: it can wait
       node->drop_use();
     }
   }
 }
 
 void Evaluation::run() {
+  cells_.reserve(static_cast<std::size_t>(
+      std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; })));
   {
     const TeamLease lease;
-    for (Node*& node : plan_) {
-      node->scheduled = false;
-      if (node->cell) {
-        node->add_link();
-        leaves_.push_back(node);
-      }
+    for (Node* node : plan_) {
+      const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
+      Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
+      if (cell) cells_.push_back(cell);
       compute(*node);
-      forget(*node);  // and this may have been the last that we see of it
+      if (cell && node->is_computed()) cell->propose(node);
+      if (cell && !error_ && node->state() == State::failed && cell->is_update(node))
+        error_ = node->rare_if_any()->error;
+      forget(*node);
+      if (used) node->drop_use();  // and this may have been the last that we see of it
     }
   }
   plan_.clear();
-  for (Node* leaf : leaves_) {
-    if (!leaf->cell->try_add_use()) continue;
-    if (error_) reverted_ |= leaf->cell->revert(leaf);
-    else leaf->cell->commit(leaf);
-    leaf->cell->drop_use();
+  for (Cell* cell : cells_) {
+    if (error_) reverted_ |= cell->revert();
+    else cell->commit();
   }
   if (state_.pending.empty()) state_.pending_limit = 1024;
   state_.live_bytes = Storage::live_bytes();
 }
 
+// A node whose input failed fails alike. If that was in an earlier evaluation, then this one has not failed.
 void Evaluation::compute(Node& node) {
   try {
     for (int i = 0; i < node.input_count(); ++i)
       if (const Node* input = node.input(i); input->state() == State::failed)
-        std::rethrow_exception(input->rare_if_any()->error);
+        return node.set_failed(input->rare_if_any()->error);
     try {
       node.operation->execute(node);
       node.set_computed();
@@ -196,8 +213,10 @@ void Evaluation::forget(Node& node) {
   node.drop_link();
 }
 
+}  // namespace
+
 // The stored exception belongs to every handle that depends on the failed node; each look gets a copy of its own.
-[[noreturn]] void rethrow(const std::exception_ptr& stored) {
+void rethrow(const std::exception_ptr& stored) {
   try {
     std::rethrow_exception(stored);
   } catch (const ShapeError& error) {
@@ -212,6 +231,8 @@ void Evaluation::forget(Node& node) {
     throw IoError(error);
   }
 }
+
+namespace {
 
 void compact(ThreadState& state) {
   std::lock_guard lock(state.mutex);
@@ -259,7 +280,7 @@ void evaluate_pending(bool quietly) {
   compact(state);
   std::vector<Node*> roots;
   for (Node* node : state.pending)
-    if (node->try_add_use()) roots.push_back(node);
+    if (node->is_held() && node->try_add_use()) roots.push_back(node);
   struct Uses {
     std::vector<Node*>& nodes;
     ~Uses() {
