@@ -51,7 +51,7 @@ class GradMode {
 };
 
 /// The cotangent of an output: what was given, or 1 for a single element.
-Tensor checked_cotangent(const char* operation, const Tensor& output, const Tensor& gradient) {
+Tensor checked_cotangent(const char* operation, const Tensor& output, const Tensor& gradient, bool create_graph) {
   const Node* node = Access::node(output, operation);
   if (!node->requires_grad)
     throw AutogradError(std::string(operation) + ": the tensor of shape " + to_string(node->shape) + " and dtype " +
@@ -70,20 +70,20 @@ Tensor checked_cotangent(const char* operation, const Tensor& output, const Tens
   if (gradient.dtype() != node->dtype)
     throw DtypeError(std::string(operation) + ": the gradient has dtype " + name_of(gradient.dtype()) +
                      "; it must be " + name_of(node->dtype) + ", the tensor's");
-  return gradient;
+  return create_graph ? gradient : gradient.detach();
 }
 
 }  // namespace
 
 void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph) const {
   const std::vector<Tensor> outputs{*this};
-  const std::vector<Tensor> cotangents{checked_cotangent("backward", *this, gradient)};
+  const std::vector<Tensor> cotangents{checked_cotangent("backward", *this, gradient, create_graph)};
   const DifferentiableGraph graph("backward", outputs);
   std::vector<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    if (node.operation->family != Family::leaf) graph.check_links(i);
-    else if (node.cell) cells.emplace_back(node.cell, i);
+    graph.check_links(i);
+    if (node.cell) cells.emplace_back(node.cell, i);
   }
   std::sort(cells.begin(), cells.end());
   cells.erase(std::unique(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.first == b.first; }),
@@ -119,8 +119,8 @@ std::vector<Tensor> autograd::grad(const std::vector<Tensor>& outputs, const std
                      std::to_string(outputs.size()) + " outputs; give one for each, or none");
   std::vector<Tensor> cotangents;
   for (std::size_t i = 0; i < outputs.size(); ++i)
-    cotangents.push_back(
-        checked_cotangent("grad", outputs[i], options.grad_outputs.empty() ? Tensor() : options.grad_outputs[i]));
+    cotangents.push_back(checked_cotangent(
+        "grad", outputs[i], options.grad_outputs.empty() ? Tensor() : options.grad_outputs[i], options.create_graph));
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (const Node* node = Access::node(inputs[i], "grad"); !node->requires_grad)
       throw AutogradError("grad: input " + std::to_string(i) + " of shape " + to_string(node->shape) +

@@ -1,6 +1,7 @@
 #include <adjoint/transforms.hpp>
 
 #include "autodiff/differentiate.hpp"
+#include "engine/engine.hpp"
 
 #include <adjoint/autograd.hpp>
 #include <adjoint/ops.hpp>
@@ -88,6 +89,7 @@ Traced trace(const char* operation, const FunctionRef& f, const Tensors& primals
   for (const Tensor& primal : primals) traced.inputs.push_back(fork(operation, primal));
   const EnableGradGuard enable;
   traced.outputs = f(traced.inputs);
+  for (Tensor& output : traced.outputs) output = snapshot(output);
   const DifferentiableGraph graph(operation, traced.outputs);
   traced.nested = depends_on_others(graph, traced.inputs);
   return traced;

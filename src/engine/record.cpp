@@ -3,6 +3,7 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace adjoint::detail {
 namespace {
@@ -22,8 +23,21 @@ void put(Node& node, T value) {
 const Operation kLeaf{"leaf", Family::leaf, execute_leaf};
 const Operation kScalar{"scalar", Family::leaf, nullptr};
 
+bool is_addressable(const Shape& shape) noexcept {
+  std::int64_t elements = 1;
+  for (std::int64_t size : shape) {
+    if (size < 0 || elements > std::numeric_limits<std::int64_t>::max() / 8 / std::max<std::int64_t>(1, size))
+      return false;
+    if (size > 0) elements *= size;
+  }
+  return true;
+}
+
 Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
               const void* attributes, std::size_t attribute_bytes) {
+  if (!is_addressable(shape))
+    throw ShapeError(std::string(operation.name) + ": the result of shape " + to_string(shape) +
+                     " has more elements than can be addressed");
   bound_pending();
   const ThreadState& state = ThreadState::get();
   constexpr int kFew = 8;
@@ -94,7 +108,10 @@ Tensor storage_node(Storage* storage, const Shape& shape, Dtype dtype) {
   return Access::take(node);
 }
 
+Tensor snapshot(const Tensor& tensor) { return Access::share(Access::node(tensor)); }
+
 Tensor detached(const Tensor& tensor) {
+  bound_pending();
   Node* source = Access::node(tensor, "detach");
   Node* node = Node::make(kLeaf, source->shape, source->dtype);
   Tensor result = Access::take(node);
@@ -104,6 +121,7 @@ Tensor detached(const Tensor& tensor) {
   } else {
     node->set_inputs(&source, 1);
     register_pending(*node);
+    if (ThreadState::get().eager) evaluate(&node, 1);
   }
   return result;
 }

@@ -161,7 +161,7 @@ void Tensor::set_grad(const Tensor& gradient) const {
       throw DtypeError(std::string("set_grad: the gradient has dtype ") + name_of(gradient.dtype()) + "; it must be " +
                        name_of(node->dtype) + ", the tensor's");
   }
-  cell_->grad = gradient;
+  cell_->grad = gradient.defined() ? snapshot(gradient) : Tensor();
 }
 
 // -- assignment -------------------------------------------------------------------------------------------------------
@@ -170,6 +170,7 @@ namespace {
 
 /// Assigns a cell, or rebinds a handle.
 Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
+  bound_pending();
   Cell* cell = Access::cell(target);
   if (!cell) return target = value;
   const Node* node = cell->current();

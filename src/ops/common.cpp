@@ -1,6 +1,6 @@
 #include "ops/common.hpp"
 
-#include <limits>
+#include <adjoint/autograd.hpp>
 
 namespace adjoint::detail {
 
@@ -38,16 +38,9 @@ std::uint32_t checked_dims(const char* operation, const DimArg& dims, const Shap
 }
 
 void check_shape(const char* operation, const Shape& shape) {
-  std::int64_t elements = 1;
-  bool empty = false;
-  for (std::int64_t size : shape) {
+  for (std::int64_t size : shape)
     if (size < 0) throw ShapeError(std::string(operation) + ": shape " + to_string(shape) + " has a negative size");
-    if (size == 0) empty = true;
-    else if (elements > std::numeric_limits<std::int64_t>::max() / 8 / size) elements = -1;
-    else if (elements > 0) elements *= size;
-    if (elements < 0 && !empty) break;
-  }
-  if (elements < 0 && !empty)
+  if (!is_addressable(shape))
     throw ShapeError(std::string(operation) + ": shape " + to_string(shape) +
                      " has more elements than can be addressed");
 }
@@ -72,6 +65,8 @@ std::int64_t reduced_count(const Shape& shape, std::uint32_t dims) {
     if (dims >> i & 1) count *= shape[i];
   return count;
 }
+
+Tensor unchanged(const Tensor& x) { return is_grad_enabled() || !x.requires_grad() ? snapshot(x) : detached(x); }
 
 Tensor cast_to(const Tensor& x, Dtype dtype) { return x.dtype() == dtype ? x : cast(x, dtype); }
 

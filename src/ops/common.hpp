@@ -28,6 +28,8 @@ void check_floating(const char* operation, const Tensor& x);
 Shape reduced_shape(const Shape& shape, std::uint32_t dims, bool keepdim);
 std::int64_t reduced_count(const Shape& shape, std::uint32_t dims);
 
+/// x as the result of an operation that has nothing to do: the value that x has now, not the cell that it may be.
+Tensor unchanged(const Tensor& x);
 /// x in another dtype, or itself.
 Tensor cast_to(const Tensor& x, Dtype dtype);
 /// The dtype in which a tensor and a number meet.

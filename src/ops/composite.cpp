@@ -40,7 +40,7 @@ Tensor silu(const Tensor& x) {
 Tensor dropout(const Tensor& x, double p, bool training, Generator& generator) {
   if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p is " + std::to_string(p) + "; it must lie in [0, 1]");
   check_floating("dropout", x);
-  if (!training || p == 0) return x;
+  if (!training || p == 0) return unchanged(x);
   const Tensor kept = rand(x.shape(), float32, generator) >= p;
   return where(kept, p == 1 ? x : x * (1 / (1 - p)), 0);
 }

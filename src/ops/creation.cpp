@@ -38,23 +38,22 @@ void check_floating_dtype(const char* operation, Dtype dtype) {
     throw DtypeError(std::string(operation) + ": the dtype is " + name_of(dtype) + "; it must be float32 or float64");
 }
 
-void measure(const Nested& values, int depth, Shape* shape, bool* floating, bool* all_bool) {
+/// The first path down the braces gives the shape, and every other one is held against it.
+void measure(const Nested& values, int depth, bool first, Shape* shape, bool* floating, bool* all_bool) {
+  if (values.is_list && first) shape->push_back(static_cast<std::int64_t>(values.list.size()));
+  if (values.is_list != (depth < shape->size()))
+    throw ShapeError("tensor: the braces are ragged: a number stands beside a list at depth " + std::to_string(depth));
   if (!values.is_list) {
-    if (depth < shape->size()) throw ShapeError("tensor: the braces are ragged: a number stands beside a list");
     *floating |= values.scalar.is_floating();
     *all_bool &= values.scalar.is_bool();
     return;
   }
   const auto size = static_cast<std::int64_t>(values.list.size());
-  if (depth == shape->size()) shape->push_back(size);
-  else if ((*shape)[depth] != size)
+  if ((*shape)[depth] != size)
     throw ShapeError("tensor: the braces are ragged: lists of " + std::to_string((*shape)[depth]) + " and of " +
                      std::to_string(size) + " entries at depth " + std::to_string(depth));
-  bool first = true;
   for (const Nested& entry : values.list) {
-    if (!first && entry.is_list != values.list.begin()->is_list)
-      throw ShapeError("tensor: the braces are ragged: a number stands beside a list");
-    measure(entry, depth + 1, shape, floating, all_bool);
+    measure(entry, depth + 1, first, shape, floating, all_bool);
     first = false;
   }
 }
@@ -100,7 +99,7 @@ Tensor unwritten(const Shape& shape, Dtype dtype, std::byte** data) {
 Tensor tensor_from(const Nested& values, std::optional<Dtype> dtype) {
   Shape shape;
   bool floating = false, all_bool = true;
-  measure(values, 0, &shape, &floating, &all_bool);
+  measure(values, 0, true, &shape, &floating, &all_bool);
   if (numel(shape) == 0) {
     floating = true;
     all_bool = false;

@@ -204,7 +204,7 @@ Tensor clamp(const Tensor& x, std::optional<Scalar> min, std::optional<Scalar> m
 }
 
 Tensor cast(const Tensor& x, Dtype dtype) {
-  if (Access::node(x, "cast")->dtype == dtype) return x;
+  if (Access::node(x, "cast")->dtype == dtype) return unchanged(x);
   return record(kCast, x.shape(), dtype, {x});
 }
 

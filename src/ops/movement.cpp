@@ -45,7 +45,7 @@ const Operation kUnslice{
 
 Tensor strided_slice(const Tensor& x, int dim, std::int64_t start, std::int64_t length, std::int64_t step) {
   Shape shape = x.shape();
-  if (start == 0 && step == 1 && length == shape[dim]) return x;
+  if (start == 0 && step == 1 && length == shape[dim]) return unchanged(x);
   shape[dim] = length;
   return record(kSlice, shape, x.dtype(), {x}, SliceAttributes{dim, start, step});
 }
@@ -121,7 +121,7 @@ using namespace detail;
 Tensor reshape(const Tensor& x, const Shape& shape) {
   Access::node(x, "reshape");
   const Shape result = inferred_shape("reshape", x, shape);
-  if (result == x.shape()) return x;
+  if (result == x.shape()) return unchanged(x);
   return record(kReshape, result, x.dtype(), {x});
 }
 
@@ -157,7 +157,7 @@ Tensor squeeze(const Tensor& x) {
 Tensor squeeze(const Tensor& x, std::int64_t dim) {
   Shape shape = Access::node(x, "squeeze")->shape;
   const int d = checked_dim("squeeze", dim, shape);
-  if (shape[d] != 1) return x;
+  if (shape[d] != 1) return unchanged(x);
   shape.erase(d);
   return reshape(x, shape);
 }
@@ -180,7 +180,7 @@ Tensor permute(const Tensor& x, const Dims& dims) {
     attributes.dims[i] = static_cast<std::int8_t>(d);
     result[i] = shape[d];
   }
-  return identity ? x : record(kPermute, result, x.dtype(), {x}, attributes);
+  return identity ? unchanged(x) : record(kPermute, result, x.dtype(), {x}, attributes);
 }
 
 Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
@@ -195,13 +195,13 @@ Tensor t(const Tensor& x) {
   const Shape& shape = Access::node(x, "t")->shape;
   if (shape.size() > 2)
     throw ShapeError("t: the input of shape " + to_string(shape) + " has more than 2 dims; use transpose or permute");
-  return shape.size() < 2 ? x : transpose(x, 0, 1);
+  return shape.size() < 2 ? unchanged(x) : transpose(x, 0, 1);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   const Shape& from = Access::node(x, "broadcast_to")->shape;
   check_shape("broadcast_to", shape);
-  if (from == shape) return x;
+  if (from == shape) return unchanged(x);
   bool fits = from.size() <= shape.size();
   for (int i = 1; fits && i <= from.size(); ++i)
     fits = from[from.size() - i] == 1 || from[from.size() - i] == shape[shape.size() - i];
@@ -249,9 +249,9 @@ Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index) {
 }
 
 Tensor flip(const Tensor& x, const DimArg& dims) {
-  if (dims.dims().empty()) return x;
+  if (dims.dims().empty()) return unchanged(x);
   const std::uint32_t bits = checked_dims("flip", dims, Access::node(x, "flip")->shape);
-  return bits == 0 ? x : record(kFlip, x.shape(), x.dtype(), {x}, FlipAttributes{bits});
+  return bits == 0 ? unchanged(x) : record(kFlip, x.shape(), x.dtype(), {x}, FlipAttributes{bits});
 }
 
 Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
@@ -273,7 +273,7 @@ Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
   std::vector<Tensor> operands;
   operands.reserve(tensors.size());
   for (const Tensor& tensor : tensors) operands.push_back(cast_to(tensor, dtype));
-  if (operands.size() == 1) return operands[0];
+  if (operands.size() == 1) return unchanged(operands[0]);
   const CatAttributes attributes{d};
   return record(kCat, shape, dtype, operands.data(), static_cast<int>(operands.size()), &attributes, sizeof attributes);
 }
@@ -347,7 +347,7 @@ Tensor Tensor::index(std::initializer_list<Index> entries) const {
   if (consumed > shape.size())
     throw ShapeError("index: " + std::to_string(consumed) + " entries for shape " + to_string(shape) + ", which has " +
                      std::to_string(shape.size()) + " dims");
-  Tensor result = *this;
+  Tensor result = unchanged(*this);
   int dim = 0, original = 0;
   for (const Index& entry : entries) switch (entry.kind) {
       case Index::Kind::integer: {

@@ -90,7 +90,7 @@ ValuesIndices extreme_along(const Operation& position_operation, const char* nam
   const Shape& shape = Access::node(x, name)->shape;
   if (shape.empty()) {
     checked_dims(name, dim, shape);
-    return {x, zeros({}, int64)};
+    return {unchanged(x), zeros({}, int64)};
   }
   const int d = checked_dim(name, dim, shape);
   const Tensor indices = position(position_operation, x, d, true);
