@@ -1,0 +1,273 @@
+// Trains a network on Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 70,000 images of clothes, 28 x 28 grey values
+// each, in ten classes. Read it from main(), at the end, upwards.
+#include <adjoint/adjoint.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <unistd.h>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace ad = adjoint;
+namespace data = adjoint::data;
+namespace nn = adjoint::nn;
+using ad::Tensor;
+
+namespace {
+
+constexpr std::int64_t kImageSize = 28, kClasses = 10;
+const std::vector<std::string> kClassNames = {"t-shirt", "trouser", "pullover", "dress", "coat",
+                                              "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
+
+struct Options {
+  std::string model = "mlp";
+  int epochs = 20;
+  std::int64_t batch_size = 128;
+  double learning_rate = 1e-3;
+  std::uint64_t seed = 1;
+  int threads = 0;
+  std::string data = "/usr/share/datasets/fashion-mnist";
+  std::string log, save, load;
+};
+
+// -- the network ------------------------------------------------------------------------------------------------------
+
+/// The multilayer perceptron 784-256-128-100-10. Dropout keeps it from learning the training images by heart.
+nn::Sequential make_mlp() {
+  constexpr double kDropout = 0.2;
+  return nn::Sequential(nn::Flatten(),                                                                //
+                        nn::Linear(kImageSize * kImageSize, 256), nn::ReLU(), nn::Dropout(kDropout),  //
+                        nn::Linear(256, 128), nn::ReLU(), nn::Dropout(kDropout),                      //
+                        nn::Linear(128, 100), nn::ReLU(), nn::Dropout(kDropout),                      //
+                        nn::Linear(100, kClasses));
+}
+
+/// Bytes of images [n, 28, 28] in, logits [n, 10] out. Mean and deviation are part of it, and of the file in which it
+/// is saved: what was trained can be used with no knowledge of the training data.
+struct Classifier : nn::Module<Classifier> {
+  nn::Buffer mean{ad::zeros({1, 1, 1})}, deviation{ad::ones({1, 1, 1})};
+  nn::Sequential layers;
+
+  explicit Classifier(const std::string& model) {
+    if (model == "mlp") layers = make_mlp();
+  }
+  void standardize_as(const Tensor& training_images) {
+    const auto standardizer = data::Standardizer::fit(training_images);
+    mean = standardizer.mean();
+    deviation = standardizer.deviation();
+  }
+  void members(nn::Members& m) { m("mean", mean)("deviation", deviation)("layers", layers); }
+  Tensor forward(const Tensor& images) const { return layers((images.to(ad::float32) - mean) / deviation); }
+};
+
+// -- the data ---------------------------------------------------------------------------------------------------------
+
+using Images = data::TensorDataset<2>;  // images [n, 28, 28] and labels [n]
+
+std::string images_file(const Options& options, const std::string& part) {
+  return options.data + "/" + part + "-images-idx3-ubyte.gz";
+}
+std::string labels_file(const Options& options, const std::string& part) {
+  return options.data + "/" + part + "-labels-idx1-ubyte.gz";
+}
+
+void check_data_files(const Options& options) {
+  for (const char* part : {"train", "t10k"})
+    for (const std::string& file : {images_file(options, part), labels_file(options, part)})
+      if (::access(file.c_str(), R_OK) != 0)
+        throw ad::IoError("'" + file + "' is missing or cannot be read; --data names the directory of the data set");
+}
+
+Images read_images(const Options& options, const std::string& part) {
+  const Tensor images =
+      data::IdxReader(images_file(options, part)).expect(ad::uint8, {-1, kImageSize, kImageSize}).read();
+  const Tensor labels = data::IdxReader(labels_file(options, part)).expect(ad::uint8, {images.size(0)}).read();
+  return Images(images, labels.to(ad::int64));
+}
+
+// -- what is written --------------------------------------------------------------------------------------------------
+
+/// A CSV file with a line for each epoch; nothing when there is no --log.
+class Log {
+ public:
+  explicit Log(const std::string& path) : path_(path) {
+    if (path_.empty()) return;
+    file_.open(path_);
+    file_ << "epoch,train_loss,validation_loss,validation_accuracy,seconds" << std::endl;
+    check();
+  }
+  void write(int epoch, double train_loss, double validation_loss, double accuracy, double seconds) {
+    if (path_.empty()) return;
+    file_ << epoch << ',' << train_loss << ',' << validation_loss << ',' << accuracy << ',' << seconds << std::endl;
+    check();
+  }
+
+ private:
+  void check() const {
+    if (!file_) throw ad::IoError("the log '" + path_ + "' cannot be written");
+  }
+
+  std::string path_;
+  std::ofstream file_;
+};
+
+/// Finds out now, not after the first epoch, that the parameters cannot be saved.
+void check_can_save(const std::string& path) {
+  if (path.empty()) return;
+  const std::string trial = path + ".trial";
+  if (std::filesystem::is_directory(path) || !(std::ofstream(trial) << std::flush))
+    throw ad::IoError("'" + path + "' cannot be written; --save has to name a file in a directory that can");
+  std::filesystem::remove(trial);
+}
+
+// -- training ---------------------------------------------------------------------------------------------------------
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// Ctrl-C ends the training at the next batch; a second one ends the program.
+void handle_interrupt(int signal) {
+  interrupted = 1;
+  std::signal(signal, SIG_DFL);
+}
+
+struct Evaluation {
+  double loss, accuracy;
+  Tensor predictions, labels;
+};
+
+Evaluation evaluate(Classifier& net, const Images& images) {
+  const ad::NoGradGuard no_grad;
+  net.eval();
+  data::DataLoader loader(images, {.batch_size = 1000});
+  double loss = 0, right = 0;
+  std::vector<Tensor> predictions, labels;
+  for (auto& [batch, truth] : loader) {
+    const Tensor logits = net(batch);
+    const auto count = static_cast<double>(truth.size(0));
+    loss += count * nn::cross_entropy(logits, truth).item<double>();
+    right += count * data::accuracy(logits, truth);
+    predictions.push_back(logits.argmax(1));
+    labels.push_back(truth);
+  }
+  const auto count = static_cast<double>(images.size());
+  return {loss / count, right / count, ad::cat(predictions), ad::cat(labels)};
+}
+
+void check_loss(const std::string& which, double loss) {
+  if (!std::isfinite(loss))
+    throw ad::ValueError("training failed: the " + which + " loss is " + std::to_string(loss) +
+                         "; a smaller --lr may help");
+}
+
+/// One pass over the training data; returns the mean loss.
+double train_epoch(Classifier& net, data::DataLoader<Images>& loader, ad::optim::Adam& optimizer,
+                   const std::string& label) {
+  net.train();
+  data::ProgressBar bar(std::cout, loader.size(), {.label = label});
+  for (auto& [images, labels] : loader) {
+    optimizer.zero_grad();
+    const Tensor loss = nn::cross_entropy(net(images), labels);
+    loss.backward();
+    optimizer.step();
+    bar.update(images.size(0), loss.item<double>());
+    check_loss("training", bar.mean_loss());
+    if (interrupted) break;
+  }
+  return bar.mean_loss();
+}
+
+/// Trains until the validation loss stops improving, or Ctrl-C. The network ends with its best parameters. They are in
+/// the file of --save as soon as they are found, so that no error, nor a loss that is no number any more, loses them.
+void train(Classifier& net, const Images& training, const Images& validation, const Options& options, Log& log) {
+  constexpr double kDecay = 0.85;  // of the learning rate, from each epoch to the next
+  data::DataLoader loader(training, {.batch_size = options.batch_size, .shuffle = true, .seed = options.seed});
+  ad::optim::Adam optimizer(net.parameters(), {.lr = options.learning_rate});
+  data::EarlyStopping stopping({.patience = 4});
+  Classifier best = net;
+  for (int epoch = 1; epoch <= options.epochs && !stopping.should_stop(); ++epoch) {
+    const auto start = std::chrono::steady_clock::now();
+    const std::string label = "epoch " + std::to_string(epoch) + "/" + std::to_string(options.epochs);
+    optimizer.set_lr(options.learning_rate * std::pow(kDecay, epoch - 1));
+    const double train_loss = train_epoch(net, loader, optimizer, label);
+    if (interrupted) break;
+    const Evaluation result = evaluate(net, validation);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const bool improved = stopping.update(result.loss);
+    std::printf("%s  train loss %.4f  validation loss %.4f  accuracy %.4f  %.1f s%s\n", label.c_str(), train_loss,
+                result.loss, result.accuracy, seconds, improved ? "  (best)" : "");
+    std::fflush(stdout);
+    log.write(epoch, train_loss, result.loss, result.accuracy, seconds);
+    check_loss("validation", result.loss);
+    if (improved) {
+      best = net;
+      if (!options.save.empty()) net.save(options.save);
+    }
+  }
+  if (stopping.best_epoch() > 0) net = best;
+  else if (!options.save.empty()) net.save(options.save);  // interrupted in the first epoch: there is nothing better
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Options options;
+  CLI::App app("Trains a network on Fashion-MNIST and tells how well it does on the test images.");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", options.model, "The network")->check(CLI::IsMember({"mlp"}));
+  app.add_option("--epochs", options.epochs, "Passes over the training images, at most")->check(CLI::PositiveNumber);
+  app.add_option("--batch-size", options.batch_size, "Images in a step")->check(CLI::PositiveNumber);
+  app.add_option("--lr", options.learning_rate, "Adam's learning rate in the first epoch")->check(CLI::PositiveNumber);
+  app.add_option("--seed", options.seed, "Fixes the split, the initial weights, the order and the dropout");
+  app.add_option("--threads", options.threads, "Threads to compute with; 0: as many as there are cores")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--data", options.data, "The directory of the data set's four .gz files");
+  auto* log_option =
+      app.add_option("--log", options.log, "Write losses, accuracy and seconds of each epoch to this CSV file");
+  auto* save_option = app.add_option("--save", options.save, "Keep the best parameters in this file");
+  app.add_option("--load", options.load, "Do not train: take the parameters from this file")
+      ->excludes(log_option)
+      ->excludes(save_option);
+  CLI11_PARSE(app, argc, argv);
+
+  check_data_files(options);
+  check_can_save(options.save);
+  if (options.threads > 0) ad::set_num_threads(options.threads);
+  ad::manual_seed(options.seed);
+
+  Classifier net(options.model);
+  if (!options.load.empty()) {
+    net.load(options.load);
+  } else {
+    Log log(options.log);
+    std::signal(SIGINT, handle_interrupt);
+    const Images images = read_images(options, "train");
+    const auto [training, validation] = data::random_split(images, {0.9, 0.1}, options.seed);
+    net.standardize_as(training.all()[0]);
+    std::cout << net << '\n'
+              << training.size() << " training images, " << validation.size() << " validation images" << std::endl;
+    train(net, training, validation, options, log);
+    if (interrupted) {
+      std::cerr << "interrupted" << (options.save.empty() ? "" : "; the parameters are in " + options.save) << '\n';
+      return 130;  // as the shell reports a program that SIGINT ended
+    }
+  }
+
+  // The test images are read only now: nothing above can have learnt from them.
+  const Evaluation result = evaluate(net, read_images(options, "t10k"));
+  std::printf("test accuracy %.4f\n", result.accuracy);
+  std::fflush(stdout);
+  data::print_confusion_matrix(std::cout, data::confusion_matrix(result.predictions, result.labels, kClasses),
+                               kClassNames);
+  return EXIT_SUCCESS;
+} catch (const std::exception& error) {
+  std::cerr << "train_fashion_mnist: " << error.what() << '\n';
+  return EXIT_FAILURE;
+}
