@@ -234,7 +234,7 @@ const Function kFunctions[] = {
 
 template <class T>
 void check_function(const k::Table& table, const Function& function) {
-  CAPTURE(table.name);
+  CAPTURE(std::string(table.name));
   CAPTURE(std::string(function.name));
   const std::vector<T> x = sample_values<T>();
   const std::vector<T> y = run<T>(kernel(table, function.kind, adjoint::dtype_of<T>()), x);
@@ -250,7 +250,8 @@ void check_function(const k::Table& table, const Function& function) {
   CAPTURE(static_cast<double>(function.exact(x[at])));
   CHECK(worst <= bound);
   if (std::getenv("ADJOINT_TEST_ULPS"))
-    MESSAGE(table.name << " " << function.name << (sizeof(T) == 4 ? " f32 " : " f64 ") << worst << " at " << x[at]);
+    MESSAGE(std::string(table.name) << " " << std::string(function.name) << (sizeof(T) == 4 ? " f32 " : " f64 ")
+                                    << worst << " at " << x[at]);
 }
 
 }  // namespace
@@ -305,9 +306,9 @@ template <class T, class Result, class Expected>
 void check_binary(Tile kind, Expected expected) {
   const Array<T> x = values_of<T>(20000, 1), y = values_of<T>(20000, 2);
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     CAPTURE(static_cast<int>(kind));
-    CAPTURE(adjoint::name_of(adjoint::dtype_of<T>()));
+    CAPTURE(std::string(adjoint::name_of(adjoint::dtype_of<T>())));
     const k::TileKernel f = kernel(*table, kind, adjoint::dtype_of<T>());
     REQUIRE((f != nullptr));
     const auto out = run<Stored<Result>>(f, x, y);
@@ -419,7 +420,7 @@ TEST_CASE("pow of floating numbers") {
         const double error = ulps(out[i], std::pow(static_cast<Exact>(x[i]), static_cast<Exact>(y[i])));
         if (error > worst) worst = error, at = i;
       }
-      CAPTURE(table->name);
+      CAPTURE(std::string(table->name));
       CAPTURE(x[at]);
       CAPTURE(y[at]);
       CAPTURE(out[at]);
@@ -468,9 +469,9 @@ TEST_CASE("where and cast") {
           }
           if (!(out[i] == want) && !(out[i] != out[i] && want != want)) ++wrong;
         }
-        CAPTURE(table->name);
-        CAPTURE(adjoint::name_of(adjoint::dtype_of<T>()));
-        CAPTURE(adjoint::name_of(adjoint::dtype_of<To>()));
+        CAPTURE(std::string(table->name));
+        CAPTURE(std::string(adjoint::name_of(adjoint::dtype_of<T>())));
+        CAPTURE(std::string(adjoint::name_of(adjoint::dtype_of<To>())));
         CHECK(wrong == 0);
       }
     });
@@ -522,7 +523,7 @@ TEST_CASE("elements do not depend on n, position, or neighbours") {
   for (const k::Table* table : tables())
     for (int kind = 0; kind < k::kTileCount; ++kind) {
       if (static_cast<Tile>(kind) == Tile::where) continue;
-      CAPTURE(table->name);
+      CAPTURE(std::string(table->name));
       CAPTURE(kind);
       for_types<float, double, int64_t, int32_t, uint8_t, bool>([&](auto zero) {
         using T = decltype(zero);
@@ -547,7 +548,7 @@ TEST_CASE("a kernel writes n elements and no more, and may write over its input"
           std::vector<uint8_t> out(size * width + 64, 0xAB);
           const void* inputs[] = {x.data(), y.data()};
           f(n, inputs, out.data());
-          CAPTURE(table->name);
+          CAPTURE(std::string(table->name));
           CAPTURE(kind);
           CAPTURE(n);
           REQUIRE(std::all_of(out.begin() + static_cast<int64_t>(size * width), out.end(),
@@ -623,8 +624,8 @@ TEST_CASE("reductions that are exact") {
     constexpr Dtype dtype = adjoint::dtype_of<T>();
     for (const k::Table* table : tables())
       for (int64_t n : kLengths) {
-        CAPTURE(table->name);
-        CAPTURE(adjoint::name_of(dtype));
+        CAPTURE(std::string(table->name));
+        CAPTURE(std::string(adjoint::name_of(dtype)));
         CAPTURE(n);
         Array<T> x = values_of<T>(static_cast<std::size_t>(3 * n), static_cast<unsigned>(n));
         if constexpr (std::is_floating_point_v<T>) {
@@ -1120,7 +1121,7 @@ TEST_CASE("matrix products, in every layout") {
                   static_cast<double>(static_cast<Exact>(s.k) * std::numeric_limits<T>::epsilon() / 2 * magnitude);
               worst = std::max(worst, std::isnan(error) ? HUGE_VAL : s.k == 0 ? error : error / limit);
             }
-          CAPTURE(adjoint::name_of(dtype));
+          CAPTURE(std::string(adjoint::name_of(dtype)));
           CAPTURE(s.m);
           CAPTURE(s.n);
           CAPTURE(s.k);
