@@ -963,6 +963,51 @@ TEST_CASE("random numbers depend on seed and position alone") {
   check_positions<int64_t>(k::Random::integer);
 }
 
+TEST_CASE("the random bits are Philox's, the same for every instruction set") {
+  const std::uint64_t seed = 0x123456789abcdef0;
+  for (std::uint64_t start :
+       {std::uint64_t{0}, std::uint64_t{3}, (std::uint64_t{1} << 34) - 50, ~std::uint64_t{0} - 250}) {
+    const int64_t n = 231;
+    for (const k::Table* table : tables()) {
+      CAPTURE(std::string(table->name));
+      const auto draw_all = [&](k::Random kind, auto zero) {
+        std::vector<decltype(zero)> out(static_cast<std::size_t>(n));
+        table->random[static_cast<int>(kind)][static_cast<int>(adjoint::dtype_of<decltype(zero)>())](
+            seed, start, -5, 1000000007, n, out.data());
+        return out;
+      };
+      const auto u32 = draw_all(k::Random::uniform, 0.0f);
+      const auto u64 = draw_all(k::Random::uniform, 0.0);
+      const auto integers = draw_all(k::Random::integer, int64_t{});
+      const auto n32 = draw_all(k::Random::normal, 0.0f);
+      const auto n64 = draw_all(k::Random::normal, 0.0);
+      const auto unit = [](k::Words words, std::uint64_t i) {
+        return static_cast<double>(words.w[2 * (i % 2)] | std::uint64_t{words.w[2 * (i % 2) + 1]} << 32) * 0x1p-64;
+      };
+      bool right = true;
+      for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i) {
+        const std::uint64_t p = start + i;
+        right &= u32[i] == static_cast<float>(k::philox(k::Stream::bits32, seed, p / 4).w[p % 4] >> 8) * 0x1p-24f;
+        right &= std::fabs(u64[i] - unit(k::philox(k::Stream::bits64, seed, p / 2), p)) <= 0x1p-53;
+        // Reconstructed in double: equal but for a rounding at an integer's edge.
+        const double between = -5 + unit(k::philox(k::Stream::bits64, seed, p / 2), p) * 1000000012.0;
+        right &= std::fabs(static_cast<double>(integers[i]) + 0.5 - between) <= 0.5 + 1e-6;
+        // Box and Muller, in double from the words.
+        const k::Words w = k::philox(k::Stream::normal32, seed, p / 4);
+        const int h = static_cast<int>(p / 2 % 2);
+        const double radius = std::sqrt(-2 * std::log((w.w[2 * h] + 0.5) * 0x1p-32)),
+                     angle = w.w[2 * h + 1] * 0x1p-32 * 6.283185307179586;
+        right &= std::fabs(n32[i] - radius * (p % 2 ? std::sin(angle) : std::cos(angle))) < 4e-6;
+        const k::Words x = k::philox(k::Stream::normal64, seed, p / 2);
+        const double radius64 = std::sqrt(-2 * std::log(unit(x, 0) + 0x1p-54)),
+                     angle64 = unit(x, 1) * 6.283185307179586;
+        right &= std::fabs(n64[i] - radius64 * (p % 2 ? std::sin(angle64) : std::cos(angle64))) < 1e-13;
+      }
+      CHECK(right);
+    }
+  }
+}
+
 TEST_CASE("random numbers have their distribution's moments and range") {
   const int64_t n = 400000;
   const double sigma = 1 / std::sqrt(static_cast<double>(n));

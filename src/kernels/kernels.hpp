@@ -51,6 +51,19 @@ struct View {
 enum class Reduce : std::uint8_t { sum, max, min, any, all, argmax, argmin, count_ };
 inline constexpr int kReduceCount = static_cast<int>(Reduce::count_);
 
+/// uniform: [0, 1), float32 with 24 bits, float64 with 53. normal: Box-Muller. integer: [low, high) as int64, by
+/// multiply-high of 64 random bits (bias below 2^-32 for ranges below 2^32).
+enum class Random : std::uint8_t { uniform, normal, integer, count_ };
+inline constexpr int kRandomCount = static_cast<int>(Random::count_);
+
+/// A matrix of a product: element (i, j) at data[i * row_stride + j * column_stride]; any strides.
+struct Matrix {
+  const void* data;
+  std::int64_t row_stride, column_stride;
+};
+/// The most elements that the right operand of Table::small_matmul may have.
+inline constexpr std::int64_t kSmallMatmul = 4096;
+
 /// One instruction set's kernels; a null entry means: not defined for this dtype.
 struct Table {
   const char* name;  // "baseline", "avx2", "avx512"
@@ -62,6 +75,12 @@ struct Table {
                                                  std::int64_t row_stride, void* output);
   /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
   void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
+  /// What `random` below does, from position `start` = offset + first on.
+  void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low, std::int64_t high,
+                                            std::int64_t n, void* output);
+  /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
+  void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
+                                    void* c);
 };
 const Table& table() noexcept;
 /// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
@@ -87,10 +106,7 @@ bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, 
 // -- random numbers: Philox 4x32-10 (Salmon et al. 2011); counter-based: element i of a tensor is a function of
 //    (seed, offset + i) alone --------------------------------------------------------------------------------------
 
-enum class Random : std::uint8_t { uniform, normal, integer };
 /// Writes elements [first, first + n) of the stream.
-/// uniform: [0, 1), float32 with 24 bits, float64 with 53. normal: Box-Muller. integer: [low, high) as int64, by
-/// multiply-high of 64 random bits (bias below 2^-32 for ranges below 2^32).
 void random(Random kind, Dtype dtype, std::uint64_t seed, std::uint64_t offset, std::int64_t low, std::int64_t high,
             std::int64_t first, std::int64_t n, void* output) noexcept;
 /// output[i] = start + (first + i) * step, for n elements. Computed in double for floating dtypes, in int64 otherwise.
@@ -101,11 +117,6 @@ void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::
 
 // -- matrix products ------------------------------------------------------------------------------------------------
 
-/// A matrix of a product: element (i, j) at data[i * row_stride + j * column_stride]; any strides.
-struct Matrix {
-  const void* data;
-  std::int64_t row_stride, column_stride;
-};
 /// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros.
 /// Transposed and row-padded operands are read where they are; an operand that the library cannot read in place
 /// (neither stride 1, or a stride of 0) is first copied into `scratch`, of `matmul_scratch` bytes.

@@ -31,7 +31,7 @@ struct Walk {
 
 template <class T>
 void copy_run(const T* source, std::int64_t stride, std::int64_t n, T* destination) {
-  if (stride == 1) {
+  if (stride == 1 && n >= 8) {
     std::memcpy(destination, source, static_cast<std::size_t>(n) * sizeof(T));
   } else if (stride == 0) {
     const T value = *source;
@@ -39,6 +39,21 @@ void copy_run(const T* source, std::int64_t stride, std::int64_t n, T* destinati
   } else {
     for (std::int64_t i = 0; i < n; ++i) destination[i] = source[i * stride];
   }
+}
+
+// Whole rows, `step` apart in the source.
+template <class T>
+void copy_rows(const T* source, std::int64_t rows, std::int64_t step, std::int64_t stride, std::int64_t n,
+               T* destination) {
+  // When the elements of a column lie together in memory rather than those of a row, several rows at a time use all of
+  // a cache line before it is evicted.
+  constexpr std::int64_t block = 64 / sizeof(T);
+  const auto distance = [](std::int64_t s) { return s < 0 ? -s : s; };
+  if (stride != 0 && distance(step) < distance(stride))
+    for (; rows >= block; rows -= block, source += block * step, destination += block * n)
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t row = 0; row < block; ++row) destination[row * n + i] = source[row * step + i * stride];
+  for (; rows > 0; --rows, source += step, destination += n) copy_run(source, stride, n, destination);
 }
 
 template <class Bits>
@@ -54,24 +69,35 @@ void load_as(const Shape& shape, const View& view, std::int64_t first, std::int6
     if (first != 0) first /= walk.size[d];
     source += at[d] * walk.stride[d];
   }
-  for (;;) {
-    const std::int64_t left = walk.size[0] - at[0];
-    if (n <= left) {
-      copy_run(source, walk.stride[0], n, destination);
-      return;
-    }
-    copy_run(source, walk.stride[0], left, destination);
-    destination += left;
-    n -= left;
-    source -= at[0] * walk.stride[0];
-    at[0] = 0;
-    for (int d = 1;; ++d) {
-      source += walk.stride[d];
-      if (++at[d] < walk.size[d]) break;
-      source -= walk.size[d] * walk.stride[d];
+  // Moves on by `count` in dim `d`, carrying into the dims beyond; the last dim is never run through.
+  const auto advance = [&](int d, std::int64_t count) {
+    source += count * walk.stride[d];
+    at[d] += count;
+    for (; at[d] == walk.size[d] && d + 1 < walk.rank; ++d) {
+      source += walk.stride[d + 1] - at[d] * walk.stride[d];
       at[d] = 0;
+      ++at[d + 1];
     }
+  };
+  const std::int64_t length = walk.size[0];
+  if (at[0] != 0 || walk.rank == 1) {
+    const std::int64_t count = n < length - at[0] ? n : length - at[0];
+    copy_run(source, walk.stride[0], count, destination);
+    destination += count;
+    n -= count;
+    if (n == 0) return;
+    advance(0, count);
   }
+  while (n >= length) {
+    std::int64_t rows = walk.size[1] - at[1];
+    if (rows > n / length) rows = n / length;
+    copy_rows(source, rows, walk.stride[1], walk.stride[0], length, destination);
+    destination += rows * length;
+    n -= rows * length;
+    if (n == 0) return;
+    advance(1, rows);
+  }
+  copy_run(source, walk.stride[0], n, destination);
 }
 
 }  // namespace

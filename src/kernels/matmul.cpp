@@ -23,6 +23,15 @@ Layout layout(std::int64_t rows, std::int64_t columns, const Matrix& x) {
   return {false, false, columns};
 }
 
+// Whether calling a library would cost more than the product does. By the shape alone. Measured on one Zen 4 core,
+// 8x8x8 float32: 28 ns against 280 by oneDNN 2.6; 32x32x32: 0.6 us against 0.85. OpenBLAS's calls are cheaper.
+bool is_small(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) {
+  const std::int64_t most = dtype == float32 ? 32 * 32 * 32 : 8 * 8 * 8;
+  if (n < 2 || m > most || n > most || k > most || m * n * k > most || k * n > kSmallMatmul) return false;
+  // A transposed right operand is rearranged first, which must pay.
+  return m >= 8 || k * n <= (dtype == float32 ? 256 : 64);
+}
+
 template <class T>
 void multiply_plain(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, T* c) {
   const T* pa = static_cast<const T*>(a.data);
@@ -84,6 +93,7 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, c
 
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
                            const Matrix& b) noexcept {
+  if (is_small(dtype, m, n, k)) return 0;
   std::int64_t elements = 0;
   if (!layout(m, k, a).readable) elements += m * k;
   if (!layout(k, n, b).readable) elements += k * n;
@@ -97,6 +107,7 @@ void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const M
     std::memset(c, 0, static_cast<std::size_t>(m * n) * size_of(dtype));
     return;
   }
+  if (is_small(dtype, m, n, k)) return table().small_matmul[static_cast<int>(dtype)](m, n, k, a, b, c);
   if (dtype == float32) return multiply(m, n, k, a, b, static_cast<float*>(c), scratch);
   multiply(m, n, k, a, b, static_cast<double*>(c), scratch);
 }
