@@ -730,6 +730,8 @@ const Strided kStrided[] = {
     {{2, 3, 4, 5}, {60, -20, 0, 2}, 40},
     {{2, 2, 2, 2, 2, 2, 2, 2}, {1, 2, 4, 8, 16, 32, 64, 128}, 0},
     {{17, 31}, {1, 17}, 0},
+    {{70, 8}, {1, 70}, 0},  // as many rows as are copied at a time, and more
+    {{3, 64, 3}, {64, -1, 192}, 63},
 };
 
 // The offset of the element at a row-major position, by division.
@@ -1174,6 +1176,46 @@ TEST_CASE("matrix products, in every layout") {
           CAPTURE(kb);
           CHECK(worst <= 1);
         }
+  });
+}
+
+TEST_CASE("small matrix products, for every instruction set, write their result and nothing else") {
+  for_types<float, double>([](auto zero) {
+    using T = decltype(zero);
+    std::mt19937_64 engine(62);
+    std::normal_distribution<double> normal;
+    for (const k::Table* table : tables())
+      for (int64_t m : {1, 2, 3, 4, 5, 8, 11})
+        for (int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64})
+          for (int64_t depth : {1, 2, 5, 32})
+            for (bool transposed : {false, true}) {
+              std::vector<T> a(static_cast<std::size_t>(m * depth)), b(static_cast<std::size_t>(depth * n));
+              for (T& v : a) v = static_cast<T>(normal(engine));
+              for (T& v : b) v = static_cast<T>(normal(engine));
+              // Exactly as large as it must be, so that the sanitizer sees a step beyond.
+              std::vector<T> c(static_cast<std::size_t>(m * n), kNan<T>);
+              const k::Matrix ma{a.data(), transposed ? 1 : depth, transposed ? m : 1},
+                  mb{b.data(), transposed ? 1 : n, transposed ? depth : 1};
+              table->small_matmul[static_cast<int>(adjoint::dtype_of<T>())](m, n, depth, ma, mb, c.data());
+              bool right = true;
+              for (int64_t i = 0; i < m; ++i)
+                for (int64_t j = 0; j < n; ++j) {
+                  Exact sum = 0, size = 0;
+                  for (int64_t p = 0; p < depth; ++p) {
+                    const Exact term =
+                        static_cast<Exact>(a[static_cast<std::size_t>(i * ma.row_stride + p * ma.column_stride)]) *
+                        b[static_cast<std::size_t>(p * mb.row_stride + j * mb.column_stride)];
+                    sum += term, size += std::fabs(term);
+                  }
+                  right &= std::fabs(c[static_cast<std::size_t>(i * n + j)] - sum) <=
+                           static_cast<Exact>(depth) * std::numeric_limits<T>::epsilon() / 2 * size;
+                }
+              CAPTURE(std::string(table->name));
+              CAPTURE(m);
+              CAPTURE(n);
+              CAPTURE(depth);
+              CHECK(right);
+            }
   });
 }
 
