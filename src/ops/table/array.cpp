@@ -53,7 +53,8 @@ Array map(const Arrays& inputs, const std::function<double(const double*)>& f, s
 Array reduce(const Array& x, const Dims& dims, bool keepdim, const std::function<double(const std::vector<double>&)>& f,
              std::optional<Dtype> dtype) {
   std::vector<bool> reduced(static_cast<std::size_t>(x.shape.size()), dims.empty());
-  for (std::int64_t dim : dims) reduced[static_cast<std::size_t>(front(dim, x.shape.size()))] = true;
+  if (!x.shape.empty())  // a scalar is also a vector of one
+    for (std::int64_t dim : dims) reduced[static_cast<std::size_t>(front(dim, x.shape.size()))] = true;
   Shape kept, shape, run;
   for (int i = 0; i < x.shape.size(); ++i) {
     const bool here = reduced[static_cast<std::size_t>(i)];
