@@ -46,7 +46,7 @@ void check_shape(const char* operation, const Shape& shape) {
 }
 
 void check_floating(const char* operation, const Tensor& x) {
-  if (!is_floating(x.dtype()))
+  if (!is_floating(Access::node(x, operation)->dtype))
     throw DtypeError(std::string(operation) + ": the input of shape " + to_string(x.shape()) + " has dtype " +
                      name_of(x.dtype()) + "; it must be float32 or float64");
 }
@@ -74,6 +74,14 @@ Dtype promote(Dtype dtype, Scalar scalar) noexcept {
   if (scalar.is_floating()) return is_floating(dtype) ? dtype : float32;
   if (scalar.is_integer()) return dtype == bool_ ? int64 : dtype;
   return dtype;
+}
+
+Dtype promote(const Tensor& a, const Tensor& b) {
+  const auto kind = [](Dtype dtype) { return is_floating(dtype) ? 2 : dtype == bool_ ? 0 : 1; };
+  const bool a_is_number = a.shape().empty(), b_is_number = b.shape().empty();
+  if (a_is_number && !b_is_number && kind(a.dtype()) <= kind(b.dtype())) return b.dtype();
+  if (b_is_number && !a_is_number && kind(b.dtype()) <= kind(a.dtype())) return a.dtype();
+  return promote_types(a.dtype(), b.dtype());
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {

@@ -21,8 +21,12 @@ int checked_new_dim(const char* operation, std::int64_t dim, const Shape& shape)
 std::uint32_t checked_dims(const char* operation, const DimArg& dims, const Shape& shape);
 /// Throws ShapeError for negative sizes and for more elements than can be addressed.
 void check_shape(const char* operation, const Shape& shape);
-/// Throws DtypeError unless the dtype is floating.
+/// Throws DtypeError unless the dtype is floating, ValueError for an undefined tensor.
 void check_floating(const char* operation, const Tensor& x);
+
+/// reshape and broadcast_to under another operation's name.
+Tensor reshape_as(const char* operation, const Tensor& x, const Shape& shape);
+Tensor broadcast_as(const char* operation, const Tensor& x, const Shape& shape);
 
 /// The shape without the dims, or with them as 1.
 Shape reduced_shape(const Shape& shape, std::uint32_t dims, bool keepdim);
@@ -34,6 +38,9 @@ Tensor unchanged(const Tensor& x);
 Tensor cast_to(const Tensor& x, Dtype dtype);
 /// The dtype in which a tensor and a number meet.
 Dtype promote(Dtype dtype, Scalar scalar) noexcept;
+/// The dtype in which two tensors meet. As in PyTorch, one without dims is taken for a number: beside one with dims it
+/// counts only when it is of a higher kind (bool < integers < floating).
+Dtype promote(const Tensor& a, const Tensor& b);
 
 /// Undoes broadcasting: the sum over what was repeated. The one place where that is done.
 Tensor sum_to(const Tensor& x, const Shape& shape);

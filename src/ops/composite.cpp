@@ -50,6 +50,7 @@ Tensor isclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool 
     throw ValueError("isclose: rtol is " + std::to_string(rtol) + " and atol " + std::to_string(atol) +
                      "; they must not be negative");
   const Dtype dtype = promote_types(Access::node(a, "isclose")->dtype, Access::node(b, "isclose")->dtype);
+  broadcast_shapes(a.shape(), b.shape(), "isclose");
   const Tensor x = cast(a, is_floating(dtype) ? dtype : float64), y = cast(b, x.dtype());
   Tensor close = x == y || (isfinite(x) && isfinite(y) && abs(x - y) <= atol + rtol * abs(y));
   if (equal_nan) close = close || (isnan(x) && isnan(y));
@@ -57,6 +58,7 @@ Tensor isclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool 
 }
 
 bool allclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool equal_nan) {
+  broadcast_shapes(Access::node(a, "allclose")->shape, Access::node(b, "allclose")->shape, "allclose");
   return all(isclose(a, b, rtol, atol, equal_nan)).item<bool>();
 }
 

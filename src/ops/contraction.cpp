@@ -87,6 +87,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (sw.size() != 2 || sx.empty() || sx.back() != sw[1])
     throw ShapeError("linear: the input has shape " + to_string(sx) + " and the weight " + to_string(sw) +
                      "; the weight must have shape (out, in), and the input's last size must be in");
+  if (!is_floating(promote_types(x.dtype(), weight.dtype())))
+    throw DtypeError(std::string("linear: the input has dtype ") + name_of(x.dtype()) + " and the weight " +
+                     name_of(weight.dtype()) + "; one must be float32 or float64");
   const Tensor product = matmul(x, t(weight));
   if (!bias.defined()) return product;
   if (bias.shape() != Shape{sw[0]})

@@ -33,6 +33,11 @@ Tensor draw(const Operation& operation, const Shape& shape, Dtype dtype, Generat
   return record(operation, shape, dtype, {}, RandomAttributes{generator.seed(), offset, low, high});
 }
 
+Tensor constant_like(const char* operation, const Tensor& x, Scalar value, std::optional<Dtype> dtype) {
+  const Node* node = Access::node(x, operation);
+  return broadcast_as(operation, scalar_node(value, dtype.value_or(node->dtype)), node->shape);
+}
+
 void check_floating_dtype(const char* operation, Dtype dtype) {
   if (!is_floating(dtype))
     throw DtypeError(std::string(operation) + ": the dtype is " + name_of(dtype) + "; it must be float32 or float64");
@@ -133,18 +138,17 @@ Tensor adopt(void* data, const Shape& shape, Dtype dtype, void (*release)(void*)
 using namespace detail;
 
 Tensor full(const Shape& shape, Scalar value, std::optional<Dtype> dtype) {
-  check_shape("full", shape);
-  return broadcast_to(scalar_node(value, dtype.value_or(value.default_dtype())), shape);
+  return broadcast_as("full", scalar_node(value, dtype.value_or(value.default_dtype())), shape);
 }
-Tensor zeros(const Shape& shape, Dtype dtype) { return full(shape, 0, dtype); }
-Tensor ones(const Shape& shape, Dtype dtype) { return full(shape, 1, dtype); }
-Tensor empty(const Shape& shape, Dtype dtype) { return full(shape, 0, dtype); }
+Tensor zeros(const Shape& shape, Dtype dtype) { return broadcast_as("zeros", scalar_node(0, dtype), shape); }
+Tensor ones(const Shape& shape, Dtype dtype) { return broadcast_as("ones", scalar_node(1, dtype), shape); }
+Tensor empty(const Shape& shape, Dtype dtype) { return broadcast_as("empty", scalar_node(0, dtype), shape); }
 Tensor full_like(const Tensor& x, Scalar value, std::optional<Dtype> dtype) {
-  return full(Access::node(x, "full_like")->shape, value, dtype.value_or(x.dtype()));
+  return constant_like("full_like", x, value, dtype);
 }
-Tensor zeros_like(const Tensor& x, std::optional<Dtype> dtype) { return full_like(x, 0, dtype); }
-Tensor ones_like(const Tensor& x, std::optional<Dtype> dtype) { return full_like(x, 1, dtype); }
-Tensor empty_like(const Tensor& x, std::optional<Dtype> dtype) { return full_like(x, 0, dtype); }
+Tensor zeros_like(const Tensor& x, std::optional<Dtype> dtype) { return constant_like("zeros_like", x, 0, dtype); }
+Tensor ones_like(const Tensor& x, std::optional<Dtype> dtype) { return constant_like("ones_like", x, 1, dtype); }
+Tensor empty_like(const Tensor& x, std::optional<Dtype> dtype) { return constant_like("empty_like", x, 0, dtype); }
 
 Tensor eye(std::int64_t n, std::optional<std::int64_t> m, Dtype dtype) {
   check_shape("eye", {n, m.value_or(n)});

@@ -139,17 +139,24 @@ Dtype meeting_dtype(const Operation& operation, Dtype dtype, Operands operands) 
 Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor& b, Operands operands,
                        bool gives_bool) {
   const Dtype da = dtype_of_operand(operation, a), db = dtype_of_operand(operation, b);
-  const Dtype dtype = meeting_dtype(operation, promote_types(da, db), operands);
+  const Dtype dtype = meeting_dtype(operation, da == db ? da : promote(a, b), operands);
   const Shape& sa = a.shape();
   const Shape& sb = b.shape();
   return record(operation, sa == sb ? sa : broadcast_shapes(sa, sb, operation.name), gives_bool ? bool_ : dtype,
                 {cast_to(a, dtype), cast_to(b, dtype)});
 }
 
-/// A tensor and a number, in that order or the other.
+bool can_hold(Dtype dtype, std::int64_t value) noexcept {
+  if (dtype == uint8) return value >= 0 && value <= 255;
+  return dtype != int32 || value == static_cast<std::int32_t>(value);
+}
+
+/// A tensor and a number, in that order or the other. A comparison with a number that the dtype cannot hold is true to
+/// the number.
 Tensor binary_function(const Operation& operation, const Tensor& x, Scalar scalar, bool scalar_first, Operands operands,
                        bool gives_bool) {
-  const Dtype dtype = meeting_dtype(operation, promote(dtype_of_operand(operation, x), scalar), operands);
+  Dtype dtype = meeting_dtype(operation, promote(dtype_of_operand(operation, x), scalar), operands);
+  if (gives_bool && scalar.is_integer() && !can_hold(dtype, scalar.to_int64())) dtype = int64;
   const Tensor operand = cast_to(x, dtype), number = scalar_node(scalar, dtype);
   const Dtype result = gives_bool ? bool_ : dtype;
   return scalar_first ? record(operation, x.shape(), result, {number, operand})
@@ -171,15 +178,21 @@ using namespace detail;
 
 Tensor neg(const Tensor& x) { return number_function(kNeg, x); }
 Tensor abs(const Tensor& x) { return number_function(kAbs, x); }
-Tensor sign(const Tensor& x) { return number_function(kSign, x); }
+Tensor sign(const Tensor& x) { return dtype_of_operand(kSign, x) == bool_ ? x : number_function(kSign, x); }
 Tensor exp(const Tensor& x) { return real_function(kExp, x); }
 Tensor expm1(const Tensor& x) { return real_function(kExpm1, x); }
 Tensor log(const Tensor& x) { return real_function(kLog, x); }
 Tensor log1p(const Tensor& x) { return real_function(kLog1p, x); }
 Tensor sqrt(const Tensor& x) { return real_function(kSqrt, x); }
 Tensor rsqrt(const Tensor& x) { return real_function(kRsqrt, x); }
-Tensor square(const Tensor& x) { return mul(x, x); }
-Tensor reciprocal(const Tensor& x) { return div(1, x); }
+Tensor square(const Tensor& x) {
+  const Tensor operand = Access::node(x, "square")->dtype == bool_ ? cast(x, int64) : x;
+  return mul(operand, operand);
+}
+Tensor reciprocal(const Tensor& x) {
+  Access::node(x, "reciprocal");
+  return div(1, x);
+}
 Tensor sin(const Tensor& x) { return real_function(kSin, x); }
 Tensor cos(const Tensor& x) { return real_function(kCos, x); }
 Tensor tan(const Tensor& x) { return real_function(kTan, x); }
@@ -197,6 +210,7 @@ Tensor round(const Tensor& x) { return number_function(kRound, x); }
 
 Tensor clamp(const Tensor& x, std::optional<Scalar> min, std::optional<Scalar> max) {
   if (!min && !max) throw ValueError("clamp: neither min nor max is given; at least one must be");
+  Access::node(x, "clamp");
   Tensor result = x;
   if (min) result = where(result < *min, *min, result);
   if (max) result = where(result > *max, *max, result);
@@ -247,7 +261,8 @@ Tensor isfinite(const Tensor& x) {
 }
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  const Dtype dtype = promote_types(dtype_of_operand(kWhere, a), dtype_of_operand(kWhere, b));
+  const bool same = dtype_of_operand(kWhere, a) == dtype_of_operand(kWhere, b);
+  const Dtype dtype = same ? a.dtype() : promote(a, b);
   return where_function(condition, cast_to(a, dtype), cast_to(b, dtype));
 }
 Tensor where(const Tensor& condition, const Tensor& a, Scalar b) {

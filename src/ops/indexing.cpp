@@ -52,8 +52,11 @@ void check_index_shape(const char* operation, const Shape& shape, const Shape& i
 
 using namespace detail;
 
+// PyTorch takes a scalar for a vector of one here.
 Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const Shape& shape = Access::node(x, "gather")->shape;
+  if (shape.empty() && Access::node(index, "gather")->shape.empty())
+    return reshape(gather(reshape(x, {1}), dim, reshape(index, {1})), {});
   const int d = checked_dim("gather", dim, shape);
   const Tensor positions = as_index("gather", index);
   check_index_shape("gather", shape, positions.shape(), d);
@@ -62,6 +65,9 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
 
 Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
   const Shape& shape = Access::node(x, "scatter_add")->shape;
+  if (shape.empty() && Access::node(index, "scatter_add")->shape.empty() &&
+      Access::node(source, "scatter_add")->shape.empty())
+    return reshape(scatter_add(reshape(x, {1}), dim, reshape(index, {1}), reshape(source, {1})), {});
   const int d = checked_dim("scatter_add", dim, shape);
   const Tensor positions = as_index("scatter_add", index);
   check_index_shape("scatter_add", shape, positions.shape(), d);
@@ -69,18 +75,20 @@ Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const
   if (added->shape != positions.shape())
     throw ShapeError("scatter_add: the source of shape " + to_string(added->shape) + " and the index of shape " +
                      to_string(positions.shape()) + " must have the same shape");
-  if (added->dtype != x.dtype() || x.dtype() == bool_ || x.dtype() == uint8)
+  if (added->dtype != x.dtype() || x.dtype() == bool_)
     throw DtypeError(std::string("scatter_add: the input has dtype ") + name_of(x.dtype()) + " and the source " +
-                     name_of(added->dtype) + "; they must be equal, and float32, float64, int64 or int32");
+                     name_of(added->dtype) + "; they must be equal, and not bool");
+  if (x.dtype() == uint8)  // the kernel adds wider integers; these wrap around when cast back
+    return cast(scatter_add(cast(x, int32), dim, positions, cast(source, int32)), uint8);
   return record(kScatterAdd, shape, x.dtype(), {x, positions, source}, IndexAttributes{d});
 }
 
 Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const Shape& shape = Access::node(x, "index_select")->shape;
   const int d = checked_dim("index_select", dim, shape);
-  const Tensor positions = as_index("index_select", index);
-  if (positions.dim() != 1)
+  if (const Tensor positions = as_index("index_select", index); positions.dim() != 1)
     throw ShapeError("index_select: the index has shape " + to_string(positions.shape()) + "; it must have one dim");
+  const Tensor positions = checked_index(index, 0, shape[d], "index_select: index");
   Shape along = Dims::filled(shape.size(), 1), result = shape;
   along[d] = result[d] = positions.numel();
   return gather(x, d, broadcast_to(reshape(positions, along), result));

@@ -118,14 +118,15 @@ const Operation kPermute{
 
 using namespace detail;
 
-Tensor reshape(const Tensor& x, const Shape& shape) {
-  Access::node(x, "reshape");
-  const Shape result = inferred_shape("reshape", x, shape);
+Tensor detail::reshape_as(const char* operation, const Tensor& x, const Shape& shape) {
+  Access::node(x, operation);
+  const Shape result = inferred_shape(operation, x, shape);
   if (result == x.shape()) return unchanged(x);
   return record(kReshape, result, x.dtype(), {x});
 }
 
-Tensor view(const Tensor& x, const Shape& shape) { return reshape(x, shape); }
+Tensor reshape(const Tensor& x, const Shape& shape) { return reshape_as("reshape", x, shape); }
+Tensor view(const Tensor& x, const Shape& shape) { return reshape_as("view", x, shape); }
 
 Tensor flatten(const Tensor& x, std::int64_t start_dim, std::int64_t end_dim) {
   const Shape& shape = Access::node(x, "flatten")->shape;
@@ -198,18 +199,20 @@ Tensor t(const Tensor& x) {
   return shape.size() < 2 ? unchanged(x) : transpose(x, 0, 1);
 }
 
-Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  const Shape& from = Access::node(x, "broadcast_to")->shape;
-  check_shape("broadcast_to", shape);
+Tensor detail::broadcast_as(const char* operation, const Tensor& x, const Shape& shape) {
+  const Shape& from = Access::node(x, operation)->shape;
+  check_shape(operation, shape);
   if (from == shape) return unchanged(x);
   bool fits = from.size() <= shape.size();
   for (int i = 1; fits && i <= from.size(); ++i)
     fits = from[from.size() - i] == 1 || from[from.size() - i] == shape[shape.size() - i];
   if (!fits)
-    throw ShapeError("broadcast_to: the input of shape " + to_string(from) + " does not broadcast to " +
+    throw ShapeError(std::string(operation) + ": the input of shape " + to_string(from) + " does not broadcast to " +
                      to_string(shape) + ": from the last dim on, sizes must be equal, or 1 in the input");
   return record(kBroadcastTo, shape, x.dtype(), {x});
 }
+
+Tensor broadcast_to(const Tensor& x, const Shape& shape) { return broadcast_as("broadcast_to", x, shape); }
 
 Tensor expand(const Tensor& x, const Shape& shape) {
   const Shape& from = Access::node(x, "expand")->shape;
@@ -217,7 +220,7 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   const int offset = shape.size() - from.size();
   for (int i = 0; i < shape.size(); ++i)
     if (shape[i] == -1 && i >= offset) target[i] = from[i - offset];
-  return broadcast_to(x, target);
+  return broadcast_as("expand", x, target);
 }
 
 Tensor slice(const Tensor& x, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> stop,

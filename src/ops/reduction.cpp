@@ -125,6 +125,7 @@ Tensor var(const Tensor& x, const DimArg& dims, std::int64_t correction, bool ke
 }
 
 Tensor std(const Tensor& x, const DimArg& dims, std::int64_t correction, bool keepdim) {
+  checked_dims("std", dims, Access::node(x, "std")->shape);
   check_floating("std", x);
   return sqrt(var(x, dims, correction, keepdim));
 }

@@ -1,5 +1,6 @@
 // Elementwise operations. Two operands broadcast by NumPy's rule and meet in the promoted dtype; a Scalar takes the
-// tensor's dtype unless it is of a higher kind. Functions that are not exact on integers compute those in float32.
+// tensor's dtype unless it is of a higher kind (bool < integers < floating), and so does a tensor without dims beside
+// one with dims. Functions that are not exact on integers compute those in float32.
 // Where a derivative does not exist the subgradient is PyTorch's, given with the operation.
 #pragma once
 

@@ -12,8 +12,7 @@ std::size_t Array::position(const Dims& index) const {
 
 double Array::broadcast_at(const Dims& index) const {
   Dims own;
-  for (int i = 0; i < shape.size(); ++i)
-    own.push_back(shape[i] == 1 ? 0 : index[index.size() - shape.size() + i]);
+  for (int i = 0; i < shape.size(); ++i) own.push_back(shape[i] == 1 ? 0 : index[index.size() - shape.size() + i]);
   return at(own);
 }
 
@@ -81,18 +80,25 @@ Array reduce(const Array& x, const Dims& dims, bool keepdim, const std::function
 }
 
 Array moved(const Array& x, const Shape& shape, const std::function<Dims(const Dims&)>& from) {
-  return generate(shape, [&](const Dims& index) { return x.at(from(index)); }, x.dtype);
+  return generate(
+      shape, [&](const Dims& index) { return x.at(from(index)); }, x.dtype);
 }
 
 double stored(double value, Dtype dtype) {
   const auto whole = [&] { return static_cast<std::int64_t>(value); };
   switch (dtype) {
-    case Dtype::float32: return static_cast<float>(value);
-    case Dtype::float64: return value;
-    case Dtype::int64: return static_cast<double>(whole());
-    case Dtype::int32: return static_cast<std::int32_t>(static_cast<std::uint32_t>(whole()));
-    case Dtype::uint8: return static_cast<std::uint8_t>(whole());
-    case Dtype::bool_: return value != 0;
+    case Dtype::float32:
+      return static_cast<float>(value);
+    case Dtype::float64:
+      return value;
+    case Dtype::int64:
+      return static_cast<double>(whole());
+    case Dtype::int32:
+      return static_cast<std::int32_t>(static_cast<std::uint32_t>(whole()));
+    case Dtype::uint8:
+      return static_cast<std::uint8_t>(whole());
+    case Dtype::bool_:
+      return value != 0;
   }
   return value;
 }

@@ -27,8 +27,7 @@ using Arrays = std::vector<Array>;
 /// Calls visit(index) for the indices of a shape, in row-major order.
 void for_each_index(const Shape& shape, const std::function<void(const Dims&)>& visit);
 /// An array whose element at each index is element(index).
-Array generate(const Shape& shape, const std::function<double(const Dims&)>& element,
-               std::optional<Dtype> dtype = {});
+Array generate(const Shape& shape, const std::function<double(const Dims&)>& element, std::optional<Dtype> dtype = {});
 /// f of the inputs' elements that broadcasting brings together.
 Array map(const Arrays& inputs, const std::function<double(const double*)>& f, std::optional<Dtype> dtype = {});
 /// f of the elements, in row-major order, that a reduction over `dims` (none: all) brings together.

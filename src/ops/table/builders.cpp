@@ -43,33 +43,32 @@ ErrorInput value_error_when_computed(OneCall call, std::vector<std::string> ment
 std::vector<Input> one_operand(const Domain& domain) {
   using Shapes = std::vector<std::pair<Shape, Layout>>;
   std::vector<Input> inputs;
-  for (const auto& [shape, layout] :
-       Shapes{{{}, Layout::contiguous},
-              {{1}, Layout::contiguous},
-              {{7}, Layout::contiguous},
-              {{511}, Layout::contiguous},
-              {{513}, Layout::contiguous},
-              {{1025}, Layout::contiguous},
-              {{kLarge}, Layout::contiguous},
-              {{0}, Layout::contiguous},
-              {{2, 0, 3}, Layout::transposed},
-              {{5, 7}, Layout::transposed},
-              {{33, 35}, Layout::transposed},
-              {{3, 1, 4, 2}, Layout::transposed},
-              {{515}, Layout::sliced},
-              {{4, 3, 5}, Layout::sliced},
-              {{1025}, Layout::flipped},
-              {{2, 3, 4}, Layout::flipped},
-              {{6, 1}, Layout::expanded},
-              {{9, 171}, Layout::expanded}})
+  for (const auto& [shape, layout] : Shapes{{{}, Layout::contiguous},
+                                            {{1}, Layout::contiguous},
+                                            {{7}, Layout::contiguous},
+                                            {{511}, Layout::contiguous},
+                                            {{513}, Layout::contiguous},
+                                            {{1025}, Layout::contiguous},
+                                            {{kLarge}, Layout::contiguous},
+                                            {{0}, Layout::contiguous},
+                                            {{2, 0, 3}, Layout::transposed},
+                                            {{5, 7}, Layout::transposed},
+                                            {{33, 35}, Layout::transposed},
+                                            {{3, 1, 4, 2}, Layout::transposed},
+                                            {{515}, Layout::sliced},
+                                            {{4, 3, 5}, Layout::sliced},
+                                            {{1025}, Layout::flipped},
+                                            {{2, 3, 4}, Layout::flipped},
+                                            {{6, 1}, Layout::expanded},
+                                            {{9, 171}, Layout::expanded}})
     if (!domain.distinct || layout != Layout::expanded) inputs.emplace_back(shape, layout, domain);
   return inputs;
 }
 
 std::vector<std::vector<Input>> two_operands(const Domain& a, const Domain& b) {
   std::vector<std::vector<Input>> samples;
-  for (std::int64_t n : {std::int64_t{1}, std::int64_t{7}, std::int64_t{511}, std::int64_t{513}, std::int64_t{1025},
-                         kLarge})
+  for (std::int64_t n :
+       {std::int64_t{1}, std::int64_t{7}, std::int64_t{511}, std::int64_t{513}, std::int64_t{1025}, kLarge})
     samples.push_back({{{n}, a}, {{n}, b}});
   const auto add = [&](const Shape& shape_a, Layout layout_a, const Shape& shape_b, Layout layout_b) {
     if ((a.distinct || b.distinct) && (layout_a == Layout::expanded || layout_b == Layout::expanded)) return;
@@ -96,10 +95,12 @@ Row unary(const char* name, Family family, Unary f, const Domain& domain, OnInte
           std::optional<Dtype> result) {
   Row row{name, family, on_integers, {}};
   for (const Input& input : one_operand(domain))
-    row.cases.push_back(one(std::string(name) + "(x)", {input}, [f](const Tensors& x) { return f.operation(x[0]); },
-                            [f, result](const Arrays& x) {
-                              return map(x, [f](const double* v) { return f.oracle(v[0]); }, result);
-                            }));
+    row.cases.push_back(one(
+        std::string(name) + "(x)", {input}, [f](const Tensors& x) { return f.operation(x[0]); },
+        [f, result](const Arrays& x) {
+          return map(
+              x, [f](const double* v) { return f.oracle(v[0]); }, result);
+        }));
   return row;
 }
 
@@ -107,12 +108,13 @@ Row binary(const char* name, Family family, Binary f, const Domain& a, const Dom
            OnIntegers on_integers, std::optional<Dtype> result) {
   Row row{name, family, on_integers, {}};
   const auto oracle = [f, result](const Arrays& x) {
-    return map(x, [f](const double* v) { return f.oracle(v[0], v[1]); }, result);
+    return map(
+        x, [f](const double* v) { return f.oracle(v[0], v[1]); }, result);
   };
   const std::string text = name;
   for (const std::vector<Input>& inputs : two_operands(a, b))
-    row.cases.push_back(
-        one(text + "(a, b)", inputs, [f](const Tensors& x) { return f.tensors(x[0], x[1]); }, oracle));
+    row.cases.push_back(one(
+        text + "(a, b)", inputs, [f](const Tensors& x) { return f.tensors(x[0], x[1]); }, oracle));
   const Array number{{}, {scalar}, {}};
   for (const Shape& shape : {Shape{}, Shape{0}, Shape{3, 5}, Shape{513}}) {
     const auto away_from = [scalar](Domain domain) {
@@ -123,16 +125,26 @@ Row binary(const char* name, Family family, Binary f, const Domain& a, const Dom
     row.cases.push_back(one_floating(
         text + "(a, number)", {{shape, Layout::transposed, away_from(a)}},
         [f, scalar](const Tensors& x) { return f.scalar_right(x[0], scalar); },
-        [oracle, number](const Arrays& x) { return oracle({x[0], number}); }));
+        [oracle, number](const Arrays& x) {
+          return oracle({x[0], number});
+        }));
     row.cases.push_back(one_floating(
         text + "(number, b)", {{shape, Layout::sliced, away_from(b)}},
         [f, scalar](const Tensors& x) { return f.scalar_left(scalar, x[0]); },
-        [oracle, number](const Arrays& x) { return oracle({number, x[0]}); }));
+        [oracle, number](const Arrays& x) {
+          return oracle({number, x[0]});
+        }));
   }
-  row.errors.push_back(shape_error([f](const Tensors&) { return f.tensors(zeros({2, 3}), zeros({2, 4})); },
-                                   {"(2, 3)", "(2, 4)"}));
-  row.errors.push_back(shape_error([f](const Tensors&) { return f.tensors(zeros({3, 2, 1}), zeros({4, 1, 5})); },
-                                   {"(3, 2, 1)", "(4, 1, 5)"}));
+  row.errors.push_back(shape_error(
+      [f](const Tensors&) {
+        return f.tensors(zeros({2, 3}), zeros({2, 4}));
+      },
+      {"(2, 3)", "(2, 4)"}));
+  row.errors.push_back(shape_error(
+      [f](const Tensors&) {
+        return f.tensors(zeros({3, 2, 1}), zeros({4, 1, 5}));
+      },
+      {"(3, 2, 1)", "(4, 1, 5)"}));
   return row;
 }
 

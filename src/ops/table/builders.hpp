@@ -43,9 +43,9 @@ struct Binary {
 Row binary(const char* name, Family family, Binary f, const Domain& a, const Domain& b, double scalar,
            OnIntegers on_integers, std::optional<Dtype> result = {});
 
-inline constexpr OnIntegers kKept{Result::same, Result::same};             // any dtype keeps its own
-inline constexpr OnIntegers kNoBools{Result::same, Result::refused};       // so do integers; bools are refused
-inline constexpr OnIntegers kToFloat{Result::float32, Result::float32};    // computed in float32
+inline constexpr OnIntegers kKept{Result::same, Result::same};           // any dtype keeps its own
+inline constexpr OnIntegers kNoBools{Result::same, Result::refused};     // so do integers; bools are refused
+inline constexpr OnIntegers kToFloat{Result::float32, Result::float32};  // computed in float32
 inline constexpr OnIntegers kRefused{Result::refused, Result::refused};
 
 }  // namespace adjoint::table

@@ -38,17 +38,25 @@ Row normalization(const char* name, Tensor (*operation)(const Tensor&, std::int6
     Input x;
     int dim;
   };
-  for (const Sample& s : {Sample{{{5}}, 0}, Sample{{{1}}, 0}, Sample{{Shape{}}, -1}, Sample{{{4, 7}}, -1},
-                          Sample{{{4, 7}, L::transposed}, 0}, Sample{{{4, 7}, L::sliced}, 1},
-                          Sample{{{2, 3, 4}, L::flipped}, 1}, Sample{{{5, 4}, L::expanded}, 0}, Sample{{{3, 513}}, 1},
-                          Sample{{{65, 3}, L::transposed}, 0}, Sample{{{1025}}, 0}, Sample{{{700, 101}}, 1},
-                          Sample{{{2, 0}}, 1}, Sample{{{0, 3}}, -1}})
+  for (const Sample& s :
+       {Sample{{{5}}, 0}, Sample{{{1}}, 0}, Sample{{Shape{}}, -1}, Sample{{{4, 7}}, -1},
+        Sample{{{4, 7}, L::transposed}, 0}, Sample{{{4, 7}, L::sliced}, 1}, Sample{{{2, 3, 4}, L::flipped}, 1},
+        Sample{{{5, 4}, L::expanded}, 0}, Sample{{{3, 513}}, 1}, Sample{{{65, 3}, L::transposed}, 0},
+        Sample{{{1025}}, 0}, Sample{{{700, 101}}, 1}, Sample{{{2, 0}}, 1}, Sample{{{0, 3}}, -1}})
     row.cases.push_back(one(
         std::string(name) + "(x, " + std::to_string(s.dim) + ")", {s.x},
         [operation, s](const Tensors& x) { return operation(x[0], s.dim); }, along(s.dim, f)));
   row.errors = {
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), 2); }, {"2", "(2, 3)"}),
-      dtype_error([operation](const Tensors&) { return operation(zeros({2, 3}, int64), 0); }, {"int64", "(2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), 2);
+          },
+          {"2", "(2, 3)"}),
+      dtype_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}, int64), 0);
+          },
+          {"int64", "(2, 3)"}),
   };
   return row;
 }
@@ -59,10 +67,13 @@ Row dropout_row() {
     row.cases.push_back(one(
         "dropout(x, 0.25, false)", {input}, [](const Tensors& x) { return dropout(x[0], 0.25, false); },
         [](const Arrays& x) { return x[0]; }));
-    Case random{"dropout(x, 0.25)", {input}, [](const Tensors& x) {
+    Case random{"dropout(x, 0.25)",
+                {input},
+                [](const Tensors& x) {
                   Generator generator(7);
                   return Tensors{dropout(x[0], 0.25, true, generator)};
-                }, {}};
+                },
+                {}};
     random.property = [](const Arrays& inputs, const Arrays& outputs) -> std::string {
       const Array& x = inputs[0];
       double dropped = 0;
@@ -81,7 +92,8 @@ Row dropout_row() {
     row.cases.push_back(random);
   }
   row.cases.push_back(one(
-      "dropout(x, 0)", {{{513}}}, [](const Tensors& x) { return dropout(x[0], 0); }, [](const Arrays& x) { return x[0]; }));
+      "dropout(x, 0)", {{{513}}}, [](const Tensors& x) { return dropout(x[0], 0); },
+      [](const Arrays& x) { return x[0]; }));
   row.cases.push_back(one(
       "dropout(x, 1)", {{{513}}}, [](const Tensors& x) { return dropout(x[0], 1); },
       [](const Arrays& x) { return map(x, [](const double*) { return 0.0; }); }));
@@ -115,7 +127,8 @@ Row isclose_row() {
     for (const std::vector<Input>& inputs : two_operands(nearly_equal(), nearly_equal()))
       row.cases.push_back(one(
           "isclose(a, b, " + std::to_string(s.rtol) + ", " + std::to_string(s.atol) + ")", inputs,
-          [s](const Tensors& x) { return isclose(x[0], x[1], s.rtol, s.atol, s.equal_nan); }, [s](const Arrays& x) {
+          [s](const Tensors& x) { return isclose(x[0], x[1], s.rtol, s.atol, s.equal_nan); },
+          [s](const Arrays& x) {
             return map(
                 x, [&](const double* v) { return is_close(v[0], v[1], s.rtol, s.atol, s.equal_nan); }, bool_);
           }));
@@ -131,18 +144,24 @@ Row isclose_row() {
 Row answer(const char* name, bool (*operation)(const Tensor&, const Tensor&), bool broadcasts) {
   Row row{name, Family::helper, kKept, {}};
   const auto call = [operation](const Tensors& x) { return full({}, operation(x[0], x[1])); };
-  for (const auto& [a, b] : {std::pair<Shape, Shape>{{3}, {3}}, {{2, 2}, {2, 2}}, {{}, {}}, {{0}, {0}}, {{513}, {513}}, {{3}, {1}},
-                             {{3, 1}, {3}}, {{0}, {1}}})
+  for (const auto& [a, b] : {std::pair<Shape, Shape>{{3}, {3}},
+                             {{2, 2}, {2, 2}},
+                             {{}, {}},
+                             {{0}, {0}},
+                             {{513}, {513}},
+                             {{3}, {1}},
+                             {{3, 1}, {3}},
+                             {{0}, {1}}})
     for (const Domain& domain : {whole(1, 1), whole(0, 1)})
-      row.cases.push_back(one(
-          std::string(name) + "(a, b)", {{a, domain}, {b, L::transposed, domain}}, call, [broadcasts](const Arrays& x) {
-            bool same = broadcasts || x[0].shape == x[1].shape;
-            if (same) {
-              const Array differs = map(x, [](const double* v) { return v[0] != v[1]; });
-              for (double d : differs.values) same = same && d == 0;
-            }
-            return Array{{}, {double(same)}, bool_};
-          }));
+      row.cases.push_back(one(std::string(name) + "(a, b)", {{a, domain}, {b, L::transposed, domain}}, call,
+                              [broadcasts](const Arrays& x) {
+                                bool same = broadcasts || x[0].shape == x[1].shape;
+                                if (same) {
+                                  const Array differs = map(x, [](const double* v) { return v[0] != v[1]; });
+                                  for (double d : differs.values) same = same && d == 0;
+                                }
+                                return Array{{}, {double(same)}, bool_};
+                              }));
   return row;
 }
 
@@ -153,15 +172,23 @@ std::vector<Row> composite_rows() {
   const Domain moderate{-3, 3};
   return {
       unary("silu", family, {silu, [](double x) { return x / (1 + std::exp(-x)); }}, moderate, kRefused),
-      unary("gelu", family, {gelu, [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }}, moderate, kRefused),
-      normalization("softmax", softmax,
-                    [](double own, const std::vector<double>& run) { return std::exp(own) / sum_of_exponentials(run); }),
+      unary("gelu", family, {gelu, [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }}, moderate,
+            kRefused),
+      normalization(
+          "softmax", softmax,
+          [](double own, const std::vector<double>& run) { return std::exp(own) / sum_of_exponentials(run); }),
       normalization("log_softmax", log_softmax,
-                    [](double own, const std::vector<double>& run) { return own - std::log(sum_of_exponentials(run)); }),
+                    [](double own, const std::vector<double>& run) {
+                      double sum = 0;
+                      for (double v : run) sum += std::exp(v - own);
+                      return -std::log(sum);
+                    }),
       dropout_row(),
       isclose_row(),
-      answer("allclose", [](const Tensor& a, const Tensor& b) { return allclose(a, b); }, true),
-      answer("equal", [](const Tensor& a, const Tensor& b) { return equal(a, b); }, false),
+      answer(
+          "allclose", [](const Tensor& a, const Tensor& b) { return allclose(a, b); }, true),
+      answer(
+          "equal", [](const Tensor& a, const Tensor& b) { return equal(a, b); }, false),
   };
 }
 

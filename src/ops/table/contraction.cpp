@@ -85,10 +85,18 @@ Row matmul_row() {
   add({{0, 2, 3}}, {{3, 4}});
   add({{2, 0, 3}}, {{2, 3, 4}});
   row.errors = {
-      shape_error([](const Tensors&) { return matmul(zeros({2, 3}), zeros({4, 5})); }, {"(2, 3)", "(4, 5)", "3", "4"}),
+      shape_error(
+          [](const Tensors&) {
+            return matmul(zeros({2, 3}), zeros({4, 5}));
+          },
+          {"(2, 3)", "(4, 5)", "3", "4"}),
       shape_error([](const Tensors&) { return matmul(zeros({3}), zeros({4})); }, {"(3,)", "(4,)"}),
       shape_error([](const Tensors&) { return matmul(zeros({}), zeros({4})); }, {"()", "(4,)"}),
-      shape_error([](const Tensors&) { return matmul(zeros({2, 3, 4}), zeros({3, 4, 5})); }, {"(2, 3, 4)", "(3, 4, 5)"}),
+      shape_error(
+          [](const Tensors&) {
+            return matmul(zeros({2, 3, 4}), zeros({3, 4, 5}));
+          },
+          {"(2, 3, 4)", "(3, 4, 5)"}),
   };
   return row;
 }
@@ -98,10 +106,10 @@ Row linear_row() {
   struct Sample {
     Input x, weight;
   };
-  for (const Sample& s : {Sample{{{7, 5}}, {{3, 5}}}, Sample{{{7, 5}, L::transposed}, {{3, 5}, L::transposed}},
-                          Sample{{{2, 4, 5}, L::sliced}, {{3, 5}, L::flipped}}, Sample{{{5}}, {{3, 5}}},
-                          Sample{{{0, 5}}, {{3, 5}}}, Sample{{{4, 513}}, {{65, 513}}}, Sample{{{129, 7}}, {{11, 7}, L::sliced}},
-                          Sample{{{4, 1}}, {{1, 1}}}}) {
+  for (const Sample& s :
+       {Sample{{{7, 5}}, {{3, 5}}}, Sample{{{7, 5}, L::transposed}, {{3, 5}, L::transposed}},
+        Sample{{{2, 4, 5}, L::sliced}, {{3, 5}, L::flipped}}, Sample{{{5}}, {{3, 5}}}, Sample{{{0, 5}}, {{3, 5}}},
+        Sample{{{4, 513}}, {{65, 513}}}, Sample{{{129, 7}}, {{11, 7}, L::sliced}}, Sample{{{4, 1}}, {{1, 1}}}}) {
     const Input bias({s.weight.shape[0]}, L::flipped);
     const auto transposed = [](const Array& weight) {
       return moved(weight, {weight.shape[1], weight.shape[0]}, [](const Dims& i) { return Dims{i[1], i[0]}; });
@@ -116,10 +124,26 @@ Row linear_row() {
         [=](const Arrays& x) { return product(x[0], transposed(x[1])); }));
   }
   row.errors = {
-      shape_error([](const Tensors&) { return linear(zeros({2, 3}), zeros({5, 4})); }, {"(2, 3)", "(5, 4)", "weight"}),
-      shape_error([](const Tensors&) { return linear(zeros({2, 3}), zeros({3})); }, {"(2, 3)", "(3,)", "weight"}),
-      shape_error([](const Tensors&) { return linear(zeros({2, 3}), zeros({5, 3}), zeros({4})); }, {"(4,)", "bias", "(5,)"}),
-      shape_error([](const Tensors&) { return linear(zeros({}), zeros({5, 3})); }, {"()", "(5, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return linear(zeros({2, 3}), zeros({5, 4}));
+          },
+          {"(2, 3)", "(5, 4)", "weight"}),
+      shape_error(
+          [](const Tensors&) {
+            return linear(zeros({2, 3}), zeros({3}));
+          },
+          {"(2, 3)", "(3,)", "weight"}),
+      shape_error(
+          [](const Tensors&) {
+            return linear(zeros({2, 3}), zeros({5, 3}), zeros({4}));
+          },
+          {"(4,)", "bias", "(5,)"}),
+      shape_error(
+          [](const Tensors&) {
+            return linear(zeros({}), zeros({5, 3}));
+          },
+          {"()", "(5, 3)"}),
   };
   return row;
 }

@@ -15,19 +15,22 @@ const std::vector<Shape>& shapes() {
 }
 
 Array filled(const Shape& shape, double value, Dtype dtype) {
-  return generate(shape, [&](const Dims&) { return stored(value, dtype); }, dtype);
+  return generate(
+      shape, [&](const Dims&) { return stored(value, dtype); }, dtype);
 }
 
 Case without_inputs(std::string label, std::function<Tensor()> call, Array expected) {
-  return one(std::move(label), {}, [call = std::move(call)](const Tensors&) { return call(); },
-             [expected = std::move(expected)](const Arrays&) { return expected; });
+  return one(
+      std::move(label), {}, [call = std::move(call)](const Tensors&) { return call(); },
+      [expected = std::move(expected)](const Arrays&) { return expected; });
 }
 
 Row constant(const char* name, Tensor (*operation)(const Shape&, Dtype), double value) {
   Row row{name, Family::creation, kKept, {}};
   for (const Shape& shape : shapes()) {
-    row.cases.push_back(without_inputs(std::string(name) + "(" + to_string(shape) + ", dtype)",
-                                       [=] { return operation(shape, float32); }, filled(shape, value, float32)));
+    row.cases.push_back(without_inputs(
+        std::string(name) + "(" + to_string(shape) + ", dtype)", [=] { return operation(shape, float32); },
+        filled(shape, value, float32)));
     for (Dtype dtype : kDtypes)
       row.cases.push_back(without_inputs(
           std::string(name) + "(" + to_string(shape) + ", " + adjoint::name_of(dtype) + ")",
@@ -40,12 +43,13 @@ Row constant(const char* name, Tensor (*operation)(const Shape&, Dtype), double 
 Row constant_like(const char* name, Tensor (*operation)(const Tensor&, std::optional<Dtype>), double value) {
   Row row{name, Family::creation, kKept, {}};
   for (Layout layout : {Layout::contiguous, Layout::transposed, Layout::expanded}) {
-    row.cases.push_back(one(std::string(name) + "(x)", {{{4, 5}, layout}},
-                            [operation](const Tensors& x) { return operation(x[0], {}); },
-                            [value](const Arrays& x) { return map(x, [=](const double*) { return value; }); }));
-    row.cases.push_back(one(std::string(name) + "(x, int32)", {{{0, 5}, layout}},
-                            [operation](const Tensors& x) { return operation(x[0], int32); },
-                            [value](const Arrays& x) { return filled(x[0].shape, value, int32); }));
+    row.cases.push_back(one(
+        std::string(name) + "(x)", {{{4, 5}, layout}}, [operation](const Tensors& x) { return operation(x[0], {}); },
+        [value](const Arrays& x) { return map(x, [=](const double*) { return value; }); }));
+    row.cases.push_back(one(
+        std::string(name) + "(x, int32)", {{{0, 5}, layout}},
+        [operation](const Tensors& x) { return operation(x[0], int32); },
+        [value](const Arrays& x) { return filled(x[0].shape, value, int32); }));
   }
   return row;
 }
@@ -53,14 +57,16 @@ Row constant_like(const char* name, Tensor (*operation)(const Tensor&, std::opti
 Row full_row() {
   Row row{"full", Family::creation, kKept, {}};
   for (const Shape& shape : shapes()) {
-    row.cases.push_back(
-        without_inputs("full(shape, 2.5)", [=] { return full(shape, 2.5); }, filled(shape, 2.5, float32)));
-    row.cases.push_back(without_inputs("full(shape, 7)", [=] { return full(shape, 7); }, filled(shape, 7, int64)));
-    row.cases.push_back(
-        without_inputs("full(shape, true)", [=] { return full(shape, true); }, filled(shape, 1, bool_)));
+    row.cases.push_back(without_inputs(
+        "full(shape, 2.5)", [=] { return full(shape, 2.5); }, filled(shape, 2.5, float32)));
+    row.cases.push_back(without_inputs(
+        "full(shape, 7)", [=] { return full(shape, 7); }, filled(shape, 7, int64)));
+    row.cases.push_back(without_inputs(
+        "full(shape, true)", [=] { return full(shape, true); }, filled(shape, 1, bool_)));
     for (Dtype dtype : kDtypes)
-      row.cases.push_back(without_inputs(std::string("full(shape, 3, ") + adjoint::name_of(dtype) + ")",
-                                         [=] { return full(shape, 3, dtype); }, filled(shape, 3, dtype)));
+      row.cases.push_back(without_inputs(
+          std::string("full(shape, 3, ") + adjoint::name_of(dtype) + ")", [=] { return full(shape, 3, dtype); },
+          filled(shape, 3, dtype)));
   }
   row.errors = {shape_error([](const Tensors&) { return full({-2}, 1); }, {"(-2,)"})};
   return row;
@@ -69,9 +75,11 @@ Row full_row() {
 Row full_like_row() {
   Row row{"full_like", Family::creation, kKept, {}};
   row.cases = {
-      one("full_like(x, 3)", {{{4, 5}, Layout::transposed}}, [](const Tensors& x) { return full_like(x[0], 3); },
+      one(
+          "full_like(x, 3)", {{{4, 5}, Layout::transposed}}, [](const Tensors& x) { return full_like(x[0], 3); },
           [](const Arrays& x) { return map(x, [](const double*) { return 3.0; }); }),
-      one("full_like(x, 2.5, float32)", {{{513}}}, [](const Tensors& x) { return full_like(x[0], 2.5, float32); },
+      one(
+          "full_like(x, 2.5, float32)", {{{513}}}, [](const Tensors& x) { return full_like(x[0], 2.5, float32); },
           [](const Arrays& x) { return filled(x[0].shape, 2.5, float32); }),
   };
   return row;
@@ -81,26 +89,72 @@ Row tensor_row() {
   Row row{"tensor", Family::creation, kKept, {}};
   const Array matrix{{2, 3}, {1, 2, 3, 4, 5, 6}, int64};
   row.cases = {
-      without_inputs("tensor({{1, 2, 3}, {4, 5, 6}})", [] { return tensor({{1, 2, 3}, {4, 5, 6}}); }, matrix),
-      without_inputs("tensor({{1, 2, 3}, {4, 5, 6}}, uint8)", [] { return tensor({{1, 2, 3}, {4, 5, 6}}, uint8); },
+      without_inputs(
+          "tensor({{1, 2, 3}, {4, 5, 6}})",
+          [] {
+            return tensor({{1, 2, 3}, {4, 5, 6}});
+          },
+          matrix),
+      without_inputs("tensor({{1, 2, 3}, {4, 5, 6}}, uint8)",
+                     [] {
+                       return tensor({{1, 2, 3}, {4, 5, 6}}, uint8);
+                     },
                      {{2, 3}, matrix.values, uint8}),
-      without_inputs("tensor({0.5, 1.0})", [] { return tensor({0.5, 1.0}); }, {{2}, {0.5, 1}, float32}),
-      without_inputs("tensor({1, 0.5})", [] { return tensor({1, 0.5}); }, {{2}, {1, 0.5}, float32}),
-      without_inputs("tensor({0.1, 1e300}, float64)", [] { return tensor({0.1, 1e300}, float64); },
+      without_inputs("tensor({0.5, 1.0})",
+                     [] {
+                       return tensor({0.5, 1.0});
+                     },
+                     {{2}, {0.5, 1}, float32}),
+      without_inputs("tensor({1, 0.5})",
+                     [] {
+                       return tensor({1, 0.5});
+                     },
+                     {{2}, {1, 0.5}, float32}),
+      without_inputs("tensor({0.1, 1e300}, float64)",
+                     [] {
+                       return tensor({0.1, 1e300}, float64);
+                     },
                      {{2}, {0.1, 1e300}, float64}),
-      without_inputs("tensor({true, false})", [] { return tensor({true, false}); }, {{2}, {1, 0}, bool_}),
+      without_inputs("tensor({true, false})",
+                     [] {
+                       return tensor({true, false});
+                     },
+                     {{2}, {1, 0}, bool_}),
       without_inputs("tensor(3)", [] { return tensor(3); }, {{}, {3}, int64}),
       without_inputs("tensor(2.5f)", [] { return tensor(2.5f); }, {{}, {2.5}, float32}),
-      without_inputs("tensor({{{1.5}}, {{2.5}}})", [] { return tensor({{{1.5}}, {{2.5}}}); }, {{2, 1, 1}, {1.5, 2.5}, float32}),
-      without_inputs("tensor(vector<double>)", [] { return tensor(std::vector<double>{0.1, 0.2}); },
+      without_inputs("tensor({{{1.5}}, {{2.5}}})",
+                     [] {
+                       return tensor({{{1.5}}, {{2.5}}});
+                     },
+                     {{2, 1, 1}, {1.5, 2.5}, float32}),
+      without_inputs("tensor(vector<double>)",
+                     [] {
+                       return tensor(std::vector<double>{0.1, 0.2});
+                     },
                      {{2}, {0.1, 0.2}, float64}),
-      without_inputs("tensor(vector<bool>)", [] { return tensor(std::vector<bool>{true, false}); }, {{2}, {1, 0}, bool_}),
+      without_inputs("tensor(vector<bool>)",
+                     [] {
+                       return tensor(std::vector<bool>{true, false});
+                     },
+                     {{2}, {1, 0}, bool_}),
       without_inputs("tensor(vector<int32>)", [] { return tensor(std::vector<std::int32_t>{}); }, {{0}, {}, int32}),
   };
   row.errors = {
-      shape_error([](const Tensors&) { return tensor({{1, 2}, {3}}); }, {"ragged"}),
-      shape_error([](const Tensors&) { return tensor({{1, 2}, 3}); }, {"ragged"}),
-      shape_error([](const Tensors&) { return tensor({1, {2, 3}}); }, {"ragged"}),
+      shape_error(
+          [](const Tensors&) {
+            return tensor({{1, 2}, {3}});
+          },
+          {"ragged"}),
+      shape_error(
+          [](const Tensors&) {
+            return tensor({{1, 2}, 3});
+          },
+          {"ragged"}),
+      shape_error(
+          [](const Tensors&) {
+            return tensor({1, {2, 3}});
+          },
+          {"ragged"}),
   };
   return row;
 }
@@ -109,15 +163,24 @@ Row from_blob_row() {
   static const double values[] = {1, 2, 3, 4, 5, 6};
   Row row{"from_blob", Family::creation, kKept, {}};
   row.cases = {
-      without_inputs("from_blob(data, {2, 3})", [] { return from_blob(values, {2, 3}); },
+      without_inputs("from_blob(data, {2, 3})",
+                     [] {
+                       return from_blob(values, {2, 3});
+                     },
                      {{2, 3}, {1, 2, 3, 4, 5, 6}, float64}),
       without_inputs("from_blob(data, {0})", [] { return from_blob(values, {0}); }, {{0}, {}, float64}),
       without_inputs("from_blob(data, {6}, deleter)",
-                     [] { return from_blob(new std::int32_t[3]{7, 8, 9}, {3}, [](std::int32_t* p) { delete[] p; }); },
+                     [] {
+                       return from_blob(new std::int32_t[3]{7, 8, 9}, {3}, [](std::int32_t* p) { delete[] p; });
+                     },
                      {{3}, {7, 8, 9}, int32}),
   };
   row.errors = {
-      shape_error([](const Tensors&) { return from_blob(values, {-2, 3}); }, {"(-2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return from_blob(values, {-2, 3});
+          },
+          {"(-2, 3)"}),
       value_error([](const Tensors&) { return from_blob(static_cast<const float*>(nullptr), {2}); }, {"(2,)"}),
   };
   return row;
@@ -129,32 +192,48 @@ Row eye_row() {
     for (Dtype dtype : kDtypes)
       row.cases.push_back(without_inputs(
           "eye(n, m, dtype)", [=] { return eye(shape[0], shape[1], dtype); },
-          generate(shape, [](const Dims& i) { return i[0] == i[1]; }, dtype)));
-  row.cases.push_back(
-      without_inputs("eye(5)", [] { return eye(5); }, generate({5, 5}, [](const Dims& i) { return i[0] == i[1]; }, float32)));
+          generate(
+              shape, [](const Dims& i) { return i[0] == i[1]; }, dtype)));
+  row.cases.push_back(without_inputs(
+      "eye(5)", [] { return eye(5); },
+      generate(
+          {5, 5}, [](const Dims& i) { return i[0] == i[1]; }, float32)));
   row.errors = {shape_error([](const Tensors&) { return eye(-1); }, {"-1"})};
   return row;
 }
 
 Array progression(double start, double step, std::int64_t count, Dtype dtype) {
-  return generate({count}, [&](const Dims& i) { return start + step * static_cast<double>(i[0]); }, dtype);
+  return generate(
+      {count}, [&](const Dims& i) { return start + step * static_cast<double>(i[0]); }, dtype);
 }
 
 Row arange_row() {
   Row row{"arange", Family::creation, kKept, {}};
   row.cases = {
-      without_inputs("arange(5)", [] { return arange(5); }, progression(0, 1, 5, int64)),
-      without_inputs("arange(2.5)", [] { return arange(2.5); }, progression(0, 1, 3, float32)),
-      without_inputs("arange(0)", [] { return arange(0); }, progression(0, 1, 0, int64)),
-      without_inputs("arange(2, 9)", [] { return arange(2, 9); }, progression(2, 1, 7, int64)),
-      without_inputs("arange(2, 9, 3)", [] { return arange(2, 9, 3); }, progression(2, 3, 3, int64)),
-      without_inputs("arange(2, 8, 3)", [] { return arange(2, 8, 3); }, progression(2, 3, 2, int64)),
-      without_inputs("arange(9, 2, -3)", [] { return arange(9, 2, -3); }, progression(9, -3, 3, int64)),
-      without_inputs("arange(0, 1, 0.25)", [] { return arange(0, 1, 0.25); }, progression(0, 0.25, 4, float32)),
-      without_inputs("arange(0, 5, 1, float64)", [] { return arange(0, 5, 1, float64); }, progression(0, 1, 5, float64)),
-      without_inputs("arange(0, 5, 1, int32)", [] { return arange(0, 5, 1, int32); }, progression(0, 1, 5, int32)),
-      without_inputs("arange(0, 5, 1, uint8)", [] { return arange(0, 5, 1, uint8); }, progression(0, 1, 5, uint8)),
-      without_inputs("arange(large)", [] { return arange(kLarge); }, progression(0, 1, kLarge, int64)),
+      without_inputs(
+          "arange(5)", [] { return arange(5); }, progression(0, 1, 5, int64)),
+      without_inputs(
+          "arange(2.5)", [] { return arange(2.5); }, progression(0, 1, 3, float32)),
+      without_inputs(
+          "arange(0)", [] { return arange(0); }, progression(0, 1, 0, int64)),
+      without_inputs(
+          "arange(2, 9)", [] { return arange(2, 9); }, progression(2, 1, 7, int64)),
+      without_inputs(
+          "arange(2, 9, 3)", [] { return arange(2, 9, 3); }, progression(2, 3, 3, int64)),
+      without_inputs(
+          "arange(2, 8, 3)", [] { return arange(2, 8, 3); }, progression(2, 3, 2, int64)),
+      without_inputs(
+          "arange(9, 2, -3)", [] { return arange(9, 2, -3); }, progression(9, -3, 3, int64)),
+      without_inputs(
+          "arange(0, 1, 0.25)", [] { return arange(0, 1, 0.25); }, progression(0, 0.25, 4, float32)),
+      without_inputs(
+          "arange(0, 5, 1, float64)", [] { return arange(0, 5, 1, float64); }, progression(0, 1, 5, float64)),
+      without_inputs(
+          "arange(0, 5, 1, int32)", [] { return arange(0, 5, 1, int32); }, progression(0, 1, 5, int32)),
+      without_inputs(
+          "arange(0, 5, 1, uint8)", [] { return arange(0, 5, 1, uint8); }, progression(0, 1, 5, uint8)),
+      without_inputs(
+          "arange(large)", [] { return arange(kLarge); }, progression(0, 1, kLarge, int64)),
   };
   row.errors = {
       value_error([](const Tensors&) { return arange(0, 5, 0); }, {"step"}),
@@ -170,8 +249,9 @@ Row linspace_row() {
   Row row{"linspace", Family::creation, kKept, {}};
   for (std::int64_t steps : {2, 5, 513, 1025})
     for (Dtype dtype : {float32, float64})
-      row.cases.push_back(without_inputs("linspace(-1, 3, steps, dtype)", [=] { return linspace(-1, 3, steps, dtype); },
-                                         progression(-1, 4 / static_cast<double>(steps - 1), steps, dtype)));
+      row.cases.push_back(without_inputs(
+          "linspace(-1, 3, steps, dtype)", [=] { return linspace(-1, 3, steps, dtype); },
+          progression(-1, 4 / static_cast<double>(steps - 1), steps, dtype)));
   row.cases.push_back(without_inputs("linspace(2, 5, 1)", [] { return linspace(2, 5, 1); }, {{1}, {2}, float32}));
   row.cases.push_back(without_inputs("linspace(2, 5, 0)", [] { return linspace(2, 5, 0); }, {{0}, {}, float32}));
   row.errors = {value_error([](const Tensors&) { return linspace(0, 1, -1); }, {"-1"})};
@@ -202,10 +282,13 @@ Property distribution(double low, double high, double mean, double variance, dou
 Case random_case(std::string label, std::vector<Input> inputs,
                  const std::function<Tensor(const Tensors&, Generator&)>& call, const Property& property,
                  const Shape& shape, Dtype dtype) {
-  Case result{std::move(label), std::move(inputs), [call](const Tensors& x) {
+  Case result{std::move(label),
+              std::move(inputs),
+              [call](const Tensors& x) {
                 Generator generator(42);
                 return Tensors{call(x, generator)};
-              }, {}};
+              },
+              {}};
   result.property = [=](const Arrays& x, const Arrays& outputs) -> std::string {
     if (outputs[0].shape != shape) return "the shape is " + to_string(outputs[0].shape);
     if (outputs[0].dtype != dtype) return std::string("the dtype is ") + adjoint::name_of(*outputs[0].dtype);
@@ -223,7 +306,11 @@ Row real_random(const char* name, Tensor (*operation)(const Shape&, Dtype, Gener
           [=](const Tensors&, Generator& generator) { return operation(shape, dtype, generator); }, property, shape,
           dtype));
   row.errors = {
-      shape_error([operation](const Tensors&) { return operation({2, -1}, float32, default_generator()); }, {"(2, -1)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation({2, -1}, float32, default_generator());
+          },
+          {"(2, -1)"}),
       dtype_error([operation](const Tensors&) { return operation({2}, int64, default_generator()); }, {"int64"}),
   };
   return row;
@@ -270,8 +357,9 @@ Row bernoulli_row() {
   }
   Domain certain;
   certain.choices = {0, 1};
-  row.cases.push_back(one("bernoulli of certainties", {{{1025}, certain}},
-                          [](const Tensors& x) { return bernoulli(x[0]); }, [](const Arrays& x) { return x[0]; }));
+  row.cases.push_back(one(
+      "bernoulli of certainties", {{{1025}, certain}}, [](const Tensors& x) { return bernoulli(x[0]); },
+      [](const Arrays& x) { return x[0]; }));
   return row;
 }
 

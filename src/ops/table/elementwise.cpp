@@ -40,26 +40,33 @@ Row clamp_row() {
 Row cast_row() {
   Row row{"cast", Family::linear, kKept, {}};
   for (const Input& input : one_operand({})) {
-    row.cases.push_back(one_floating("cast(x, float64)", {input},
-                                     [](const Tensors& x) { return cast(x[0], float64); },
-                                     [](const Arrays& x) { return Array{x[0].shape, x[0].values, float64}; }));
-    row.cases.push_back(one("cast(x, bool)", {input}, [](const Tensors& x) { return cast(x[0], bool_); },
-                            [](const Arrays& x) {
-                              return map(x, [](const double* v) { return v[0] != 0; }, bool_);
-                            }));
+    row.cases.push_back(one_floating(
+        "cast(x, float64)", {input}, [](const Tensors& x) { return cast(x[0], float64); },
+        [](const Arrays& x) {
+          return Array{x[0].shape, x[0].values, float64};
+        }));
+    row.cases.push_back(one(
+        "cast(x, bool)", {input}, [](const Tensors& x) { return cast(x[0], bool_); },
+        [](const Arrays& x) {
+          return map(
+              x, [](const double* v) { return v[0] != 0; }, bool_);
+        }));
   }
   for (Dtype to : {int64, int32})
     for (std::int64_t n : {7, 1025})
-      row.cases.push_back(one(std::string("cast(x, ") + adjoint::name_of(to) + ")", {{{n}, Domain{-100, 100}}},
-                              [to](const Tensors& x) { return cast(x[0], to); },
-                              [to](const Arrays& x) {
-                                return map(x, [](const double* v) { return std::trunc(v[0]); }, to);
-                              }));
-  row.cases.push_back(one_floating("cast(x, uint8)", {{{513}, Domain{0, 255}}},
-                                   [](const Tensors& x) { return cast(x[0], uint8); },
-                                   [](const Arrays& x) {
-                                     return map(x, [](const double* v) { return std::trunc(v[0]); }, uint8);
-                                   }));
+      row.cases.push_back(one(
+          std::string("cast(x, ") + adjoint::name_of(to) + ")", {{{n}, Domain{-100, 100}}},
+          [to](const Tensors& x) { return cast(x[0], to); },
+          [to](const Arrays& x) {
+            return map(
+                x, [](const double* v) { return std::trunc(v[0]); }, to);
+          }));
+  row.cases.push_back(one_floating(
+      "cast(x, uint8)", {{{513}, Domain{0, 255}}}, [](const Tensors& x) { return cast(x[0], uint8); },
+      [](const Arrays& x) {
+        return map(
+            x, [](const double* v) { return std::trunc(v[0]); }, uint8);
+      }));
   return row;
 }
 
@@ -81,24 +88,28 @@ Row where_row() {
   };
   for (std::vector<Input> inputs : two_operands({}, {})) {
     inputs.insert(inputs.begin(), mask_input(inputs[0].shape, inputs[0].layout));
-    row.cases.push_back(
-        one("where(condition, a, b)", inputs, [](const Tensors& x) { return where(x[0], x[1], x[2]); }, oracle));
+    row.cases.push_back(one(
+        "where(condition, a, b)", inputs, [](const Tensors& x) { return where(x[0], x[1], x[2]); }, oracle));
   }
   for (const std::vector<Input>& inputs :
        {std::vector<Input>{mask_input({}), Input({5}), Input({3, 1})},
         std::vector<Input>{mask_input({4, 1, 3}, Layout::sliced), Input({}), Input({2, 1}, Layout::flipped)},
         std::vector<Input>{mask_input({513}, Layout::flipped), Input({1}), Input({513}, Layout::sliced)}})
-    row.cases.push_back(
-        one("where(condition, a, b)", inputs, [](const Tensors& x) { return where(x[0], x[1], x[2]); }, oracle));
+    row.cases.push_back(one(
+        "where(condition, a, b)", inputs, [](const Tensors& x) { return where(x[0], x[1], x[2]); }, oracle));
   const Array number{{}, {2.5}, {}};
   for (const Shape& shape : {Shape{}, Shape{0}, Shape{3, 5}, Shape{513}}) {
     const std::vector<Input> inputs{mask_input({shape.empty() ? 2 : shape[0], 1}), Input({shape, Layout::sliced})};
     row.cases.push_back(one_floating(
         "where(condition, a, 2.5)", inputs, [](const Tensors& x) { return where(x[0], x[1], 2.5); },
-        [=](const Arrays& x) { return oracle({x[0], x[1], number}); }));
+        [=](const Arrays& x) {
+          return oracle({x[0], x[1], number});
+        }));
     row.cases.push_back(one_floating(
         "where(condition, 2.5, b)", inputs, [](const Tensors& x) { return where(x[0], 2.5, x[1]); },
-        [=](const Arrays& x) { return oracle({x[0], number, x[1]}); }));
+        [=](const Arrays& x) {
+          return oracle({x[0], number, x[1]});
+        }));
   }
   row.errors = {
       dtype_error([](const Tensors&) { return where(zeros({2}), zeros({2}), zeros({2})); },
@@ -115,10 +126,10 @@ Row masked_fill_row() {
       row.cases.push_back(one(
           "masked_fill(x, mask, 1)", {input, mask}, [](const Tensors& x) { return masked_fill(x[0], x[1], 1); },
           [](const Arrays& x) { return map(x, [](const double* v) { return v[1] != 0 ? 1 : v[0]; }); }));
-  row.cases.push_back(one("masked_fill(x, mask, 1)", {Input({2, 3}), mask_input({4, 1, 1})},
-                          [](const Tensors& x) { return masked_fill(x[0], x[1], 1); }, [](const Arrays& x) {
-                            return map(x, [](const double* v) { return v[1] != 0 ? 1 : v[0]; });
-                          }));
+  row.cases.push_back(one(
+      "masked_fill(x, mask, 1)", {Input({2, 3}), mask_input({4, 1, 1})},
+      [](const Tensors& x) { return masked_fill(x[0], x[1], 1); },
+      [](const Arrays& x) { return map(x, [](const double* v) { return v[1] != 0 ? 1 : v[0]; }); }));
   row.errors = {
       dtype_error([](const Tensors&) { return masked_fill(zeros({2}), zeros({2}), 1); }, {"mask", "float32", "bool"}),
       shape_error([](const Tensors&) { return masked_fill(zeros({2}), zeros({3}, bool_), 1); }, {"(2,)", "(3,)"}),
@@ -171,8 +182,8 @@ std::vector<Row> elementwise_rows() {
              distinct(), distinct(), 0.5, kKept),
       binary("minimum", family, {minimum, minimum, minimum, [](double a, double b) { return std::min(a, b); }},
              distinct(), distinct(), 0.5, kKept),
-      binary("pow", family, {pow, pow, pow, [](double a, double b) { return std::pow(a, b); }}, {0.4, 2.5}, {0, 3},
-             1.5, kNoBools),
+      binary("pow", family, {pow, pow, pow, [](double a, double b) { return std::pow(a, b); }}, {0.4, 2.5}, {0, 3}, 1.5,
+             kNoBools),
   };
   add_powers(rows.back());
   rows.push_back(where_row());
@@ -200,8 +211,7 @@ std::vector<Row> comparison_rows() {
             whole(-1, 1)),
       truth("logical_or", {logical_or, logical_or, logical_or, [](double a, double b) { return double(a || b); }},
             whole(-1, 1)),
-      truth("logical_xor",
-            {logical_xor, logical_xor, logical_xor, [](double a, double b) { return double(!a != !b); }},
+      truth("logical_xor", {logical_xor, logical_xor, logical_xor, [](double a, double b) { return double(!a != !b); }},
             whole(-1, 1)),
       unary("logical_not", family, {logical_not, [](double x) { return double(!x); }}, whole(-1, 1), kKept, bool_),
       unary("isnan", family, {isnan, [](double x) { return double(std::isnan(x)); }}, special, kKept, bool_),

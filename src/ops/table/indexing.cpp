@@ -42,7 +42,8 @@ Row gather_row() {
   for (const Sample& s : indexed())
     row.cases.push_back(one(
         "gather(x, " + std::to_string(s.dim) + ", index)", {s.x, s.index},
-        [s](const Tensors& x) { return gather(x[0], s.dim, x[1]); }, [s](const Arrays& x) {
+        [s](const Tensors& x) { return gather(x[0], s.dim, x[1]); },
+        [s](const Arrays& x) {
           const int dim = front(s.dim, x[0].shape.size());
           return moved(x[0], x[1].shape, [&](Dims index) {
             if (!index.empty()) index[dim] = whole_at(x[1], Dims(index));
@@ -51,11 +52,31 @@ Row gather_row() {
         }));
   row.errors = {
       dtype_error([](const Tensors&) { return gather(zeros({3}), 0, zeros({2})); }, {"index", "float32", "int64"}),
-      shape_error([](const Tensors&) { return gather(zeros({3, 4}), 0, zeros({2}, int64)); }, {"(3, 4)", "(2,)"}),
-      shape_error([](const Tensors&) { return gather(zeros({3, 4}), 0, zeros({2, 5}, int64)); }, {"(3, 4)", "(2, 5)"}),
-      shape_error([](const Tensors&) { return gather(zeros({3, 4}), 2, zeros({2, 4}, int64)); }, {"2", "(3, 4)"}),
-      value_error_when_computed([](const Tensors&) { return gather(zeros({3}), 0, tensor({0, 3})); }, {"3"}),
-      value_error_when_computed([](const Tensors&) { return gather(zeros({3}), 0, tensor({-1, 0})); }, {"-1", "3"}),
+      shape_error(
+          [](const Tensors&) {
+            return gather(zeros({3, 4}), 0, zeros({2}, int64));
+          },
+          {"(3, 4)", "(2,)"}),
+      shape_error(
+          [](const Tensors&) {
+            return gather(zeros({3, 4}), 0, zeros({2, 5}, int64));
+          },
+          {"(3, 4)", "(2, 5)"}),
+      shape_error(
+          [](const Tensors&) {
+            return gather(zeros({3, 4}), 2, zeros({2, 4}, int64));
+          },
+          {"2", "(3, 4)"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return gather(zeros({3}), 0, tensor({0, 3}));
+          },
+          {"3"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return gather(zeros({3}), 0, tensor({-1, 0}));
+          },
+          {"-1", "3"}),
   };
   return row;
 }
@@ -66,7 +87,8 @@ Row scatter_add_row() {
     for (Layout layout : {L::contiguous, L::flipped}) {
       row.cases.push_back(one(
           "scatter_add(x, " + std::to_string(s.dim) + ", index, source)", {s.x, s.index, {s.index.shape, layout}},
-          [s](const Tensors& x) { return scatter_add(x[0], s.dim, x[1], x[2]); }, [s](const Arrays& x) {
+          [s](const Tensors& x) { return scatter_add(x[0], s.dim, x[1], x[2]); },
+          [s](const Arrays& x) {
             const int dim = front(s.dim, x[0].shape.size());
             Array result = x[0];
             for_each_index(x[1].shape, [&](Dims index) {
@@ -82,11 +104,25 @@ Row scatter_add_row() {
   };
   row.errors = {
       dtype_error([call](const Tensors&) { return call({3}, 0, zeros({2}), {2}); }, {"index", "float32", "int64"}),
+      dtype_error([](const Tensors&) { return scatter_add(zeros({3}), 0, zeros({2}, int64), zeros({2}, float64)); },
+                  {"float32", "float64"}),
       shape_error([call](const Tensors&) { return call({3}, 0, zeros({2}, int64), {4}); }, {"(2,)", "(4,)"}),
-      shape_error([call](const Tensors&) { return call({3, 4}, 0, zeros({2, 5}, int64), {2, 5}); }, {"(3, 4)", "(2, 5)"}),
+      shape_error(
+          [call](const Tensors&) {
+            return call({3, 4}, 0, zeros({2, 5}, int64), {2, 5});
+          },
+          {"(3, 4)", "(2, 5)"}),
       shape_error([call](const Tensors&) { return call({3}, 1, zeros({2}, int64), {2}); }, {"1", "(3,)"}),
-      value_error_when_computed([call](const Tensors&) { return call({3}, 0, tensor({0, 3}), {2}); }, {"3"}),
-      value_error_when_computed([call](const Tensors&) { return call({3}, 0, tensor({0, -1}), {2}); }, {"-1", "3"}),
+      value_error_when_computed(
+          [call](const Tensors&) {
+            return call({3}, 0, tensor({0, 3}), {2});
+          },
+          {"3"}),
+      value_error_when_computed(
+          [call](const Tensors&) {
+            return call({3}, 0, tensor({0, -1}), {2});
+          },
+          {"-1", "3"}),
   };
   return row;
 }
@@ -100,7 +136,8 @@ Row index_select_row() {
         Sample{{{513, 3}}, 0, index_input({1025}, 513)}, Sample{{{3, 513}, L::expanded}, 1, index_input({511}, 513)}})
     row.cases.push_back(one(
         "index_select(x, " + std::to_string(s.dim) + ", index)", {s.x, s.index},
-        [s](const Tensors& x) { return index_select(x[0], s.dim, x[1]); }, [s](const Arrays& x) {
+        [s](const Tensors& x) { return index_select(x[0], s.dim, x[1]); },
+        [s](const Arrays& x) {
           const int dim = front(s.dim, x[0].shape.size());
           Shape shape = x[0].shape;
           shape[dim] = x[1].shape[0];
@@ -111,19 +148,29 @@ Row index_select_row() {
         }));
   row.errors = {
       dtype_error([](const Tensors&) { return index_select(zeros({3}), 0, zeros({2})); }, {"index", "float32"}),
-      shape_error([](const Tensors&) { return index_select(zeros({3}), 0, zeros({2, 2}, int64)); }, {"(2, 2)"}),
+      shape_error(
+          [](const Tensors&) {
+            return index_select(zeros({3}), 0, zeros({2, 2}, int64));
+          },
+          {"(2, 2)"}),
       shape_error([](const Tensors&) { return index_select(zeros({3}), 1, zeros({2}, int64)); }, {"1", "(3,)"}),
-      value_error_when_computed([](const Tensors&) { return index_select(zeros({3, 2}), 0, tensor({0, 3})); }, {"3"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return index_select(zeros({3, 2}), 0, tensor({0, 3}));
+          },
+          {"3"}),
   };
   return row;
 }
 
 Row one_hot_row() {
   Row row{"one_hot", Family::non_differentiable, kRefused, {}};
-  for (const Input& classes : {index_input({}, 3), index_input({7}, 3), index_input({4, 5}, 3, L::transposed, int32),
-                               index_input({2, 0}, 3), index_input({171}, 3, L::sliced), index_input({342}, 3, L::flipped)})
+  for (const Input& classes :
+       {index_input({}, 3), index_input({7}, 3), index_input({4, 5}, 3, L::transposed, int32), index_input({2, 0}, 3),
+        index_input({171}, 3, L::sliced), index_input({342}, 3, L::flipped)})
     row.cases.push_back(one(
-        "one_hot(classes, 3)", {classes}, [](const Tensors& x) { return one_hot(x[0], 3); }, [](const Arrays& x) {
+        "one_hot(classes, 3)", {classes}, [](const Tensors& x) { return one_hot(x[0], 3); },
+        [](const Arrays& x) {
           Shape shape = x[0].shape;
           shape.push_back(3);
           return generate(
@@ -137,7 +184,11 @@ Row one_hot_row() {
         }));
   row.errors = {
       dtype_error([](const Tensors&) { return one_hot(zeros({2}), 3); }, {"float32", "int64"}),
-      value_error_when_computed([](const Tensors&) { return one_hot(tensor({0, 3}), 3); }, {"3"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return one_hot(tensor({0, 3}), 3);
+          },
+          {"3"}),
       value_error_when_computed([](const Tensors&) { return one_hot(tensor({-1}), 3); }, {"-1", "3"}),
       value_error([](const Tensors&) { return one_hot(tensor({0}), -1); }, {"-1"}),
   };
@@ -154,7 +205,9 @@ Row checked_index_row() {
         [](const Arrays& x) { return x[0]; }));
   row.errors = {
       value_error_when_computed(
-          [](const Tensors&) { return checked_index(tensor({0, 3}), 0, 3, "checked_index: classes"); },
+          [](const Tensors&) {
+            return checked_index(tensor({0, 3}), 0, 3, "checked_index: classes");
+          },
           {"checked_index: classes", "3", "[0, 3)"}),
       value_error_when_computed(
           [](const Tensors&) { return checked_index(tensor({-5}), -4, 3, "checked_index: classes"); },

@@ -27,62 +27,117 @@ Row reshape_row(const char* name, Tensor (*operation)(const Tensor&, const Shape
   struct Sample {
     Shape from, asked, to;
   };
-  for (const Sample& s : {Sample{{6, 4}, {3, 8}, {3, 8}}, Sample{{6, 4}, {-1}, {24}}, Sample{{2, 3, 4}, {4, -1, 2}, {4, 3, 2}},
-                          Sample{{1}, {}, {}}, Sample{{}, {1, 1}, {1, 1}}, Sample{{5, 7}, {5, 7}, {5, 7}},
-                          Sample{{0, 3}, {3, 0, 2}, {3, 0, 2}}, Sample{{0}, {-1}, {0}}, Sample{{513}, {1, 513, 1}, {1, 513, 1}},
-                          Sample{{27, 19}, {19, 27}, {19, 27}}, Sample{{1025}, {41, 25}, {41, 25}}})
-    add(row, std::string(name) + "(x, " + to_string(s.asked) + ")", s.from,
+  for (const Sample& s :
+       {Sample{{6, 4}, {3, 8}, {3, 8}}, Sample{{6, 4}, {-1}, {24}}, Sample{{2, 3, 4}, {4, -1, 2}, {4, 3, 2}},
+        Sample{{1}, {}, {}}, Sample{{}, {1, 1}, {1, 1}}, Sample{{5, 7}, {5, 7}, {5, 7}},
+        Sample{{0, 3}, {3, 0, 2}, {3, 0, 2}}, Sample{{0}, {-1}, {0}}, Sample{{513}, {1, 513, 1}, {1, 513, 1}},
+        Sample{{27, 19}, {19, 27}, {19, 27}}, Sample{{1025}, {41, 25}, {41, 25}}})
+    add(
+        row, std::string(name) + "(x, " + to_string(s.asked) + ")", s.from,
         [operation, s](const Tensors& x) { return operation(x[0], s.asked); }, reshaped(s.to));
   row.cases.push_back(one(
       std::string(name) + "(x, large)", {{{kLarge / 7, 7}, Layout::transposed}},
       [operation](const Tensors& x) { return operation(x[0], {-1}); }, reshaped({kLarge / 7 * 7})));
   row.errors = {
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {4, 2}); }, {"(2, 3)", "(4, 2)", "6"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {-1, 4}); }, {"(2, 3)", "(-1, 4)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {-1, -1}); }, {"(-1, -1)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {-2, 3}); }, {"(-2, 3)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({0, 3}), {0, -1}); }, {"(0, -1)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {4, 2});
+          },
+          {"(2, 3)", "(4, 2)", "6"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {-1, 4});
+          },
+          {"(2, 3)", "(-1, 4)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {-1, -1});
+          },
+          {"(-1, -1)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {-2, 3});
+          },
+          {"(-2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({0, 3}), {0, -1});
+          },
+          {"(0, -1)"}),
   };
   return row;
 }
 
 Row flatten_row() {
   Row row = movement("flatten");
-  add(row, "flatten(x)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({24}));
-  add(row, "flatten(x, 1)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0], 1); }, reshaped({2, 12}));
-  add(row, "flatten(x, 0, -2)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0], 0, -2); }, reshaped({6, 4}));
-  add(row, "flatten(x, 1, 1)", {2, 3}, [](const Tensors& x) { return flatten(x[0], 1, 1); }, reshaped({2, 3}));
-  add(row, "flatten(x)", {}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({1}));
-  add(row, "flatten(x)", {0, 2}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({0}));
+  add(
+      row, "flatten(x)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({24}));
+  add(
+      row, "flatten(x, 1)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0], 1); }, reshaped({2, 12}));
+  add(
+      row, "flatten(x, 0, -2)", {2, 3, 4}, [](const Tensors& x) { return flatten(x[0], 0, -2); }, reshaped({6, 4}));
+  add(
+      row, "flatten(x, 1, 1)", {2, 3}, [](const Tensors& x) { return flatten(x[0], 1, 1); }, reshaped({2, 3}));
+  add(
+      row, "flatten(x)", {}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({1}));
+  add(
+      row, "flatten(x)", {0, 2}, [](const Tensors& x) { return flatten(x[0]); }, reshaped({0}));
   row.errors = {
-      shape_error([](const Tensors&) { return flatten(zeros({2, 3}), 2); }, {"2", "(2, 3)"}),
-      shape_error([](const Tensors&) { return flatten(zeros({2, 3}), 1, 0); }, {"1", "0", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return flatten(zeros({2, 3}), 2);
+          },
+          {"2", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return flatten(zeros({2, 3}), 1, 0);
+          },
+          {"1", "0", "(2, 3)"}),
   };
   return row;
 }
 
 Row unsqueeze_row() {
   Row row = movement("unsqueeze");
-  add(row, "unsqueeze(x, 0)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], 0); }, reshaped({1, 3, 4}));
-  add(row, "unsqueeze(x, 1)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], 1); }, reshaped({3, 1, 4}));
-  add(row, "unsqueeze(x, -1)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], -1); }, reshaped({3, 4, 1}));
-  add(row, "unsqueeze(x, -3)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], -3); }, reshaped({1, 3, 4}));
-  add(row, "unsqueeze(x, 0)", {}, [](const Tensors& x) { return unsqueeze(x[0], 0); }, reshaped({1}));
-  add(row, "unsqueeze(x, 1)", {0}, [](const Tensors& x) { return unsqueeze(x[0], 1); }, reshaped({0, 1}));
+  add(
+      row, "unsqueeze(x, 0)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], 0); }, reshaped({1, 3, 4}));
+  add(
+      row, "unsqueeze(x, 1)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], 1); }, reshaped({3, 1, 4}));
+  add(
+      row, "unsqueeze(x, -1)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], -1); }, reshaped({3, 4, 1}));
+  add(
+      row, "unsqueeze(x, -3)", {3, 4}, [](const Tensors& x) { return unsqueeze(x[0], -3); }, reshaped({1, 3, 4}));
+  add(
+      row, "unsqueeze(x, 0)", {}, [](const Tensors& x) { return unsqueeze(x[0], 0); }, reshaped({1}));
+  add(
+      row, "unsqueeze(x, 1)", {0}, [](const Tensors& x) { return unsqueeze(x[0], 1); }, reshaped({0, 1}));
   row.errors = {
-      shape_error([](const Tensors&) { return unsqueeze(zeros({2, 3}), 3); }, {"3", "(2, 3)"}),
-      shape_error([](const Tensors&) { return unsqueeze(zeros({2, 3}), -4); }, {"-4", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return unsqueeze(zeros({2, 3}), 3);
+          },
+          {"3", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return unsqueeze(zeros({2, 3}), -4);
+          },
+          {"-4", "(2, 3)"}),
   };
   return row;
 }
 
 Row squeeze_row() {
   Row row = movement("squeeze");
-  add(row, "squeeze(x)", {1, 3, 1, 4}, [](const Tensors& x) { return squeeze(x[0]); }, reshaped({3, 4}));
-  add(row, "squeeze(x)", {1, 1}, [](const Tensors& x) { return squeeze(x[0]); }, reshaped({}));
-  add(row, "squeeze(x, 2)", {1, 3, 1, 4}, [](const Tensors& x) { return squeeze(x[0], 2); }, reshaped({1, 3, 4}));
-  add(row, "squeeze(x, -1)", {3, 4}, [](const Tensors& x) { return squeeze(x[0], -1); }, reshaped({3, 4}));
-  add(row, "squeeze(x, 0)", {1, 0}, [](const Tensors& x) { return squeeze(x[0], 0); }, reshaped({0}));
+  add(
+      row, "squeeze(x)", {1, 3, 1, 4}, [](const Tensors& x) { return squeeze(x[0]); }, reshaped({3, 4}));
+  add(
+      row, "squeeze(x)", {1, 1}, [](const Tensors& x) { return squeeze(x[0]); }, reshaped({}));
+  add(
+      row, "squeeze(x, 2)", {1, 3, 1, 4}, [](const Tensors& x) { return squeeze(x[0], 2); }, reshaped({1, 3, 4}));
+  add(
+      row, "squeeze(x, -1)", {3, 4}, [](const Tensors& x) { return squeeze(x[0], -1); }, reshaped({3, 4}));
+  add(
+      row, "squeeze(x, 0)", {1, 0}, [](const Tensors& x) { return squeeze(x[0], 0); }, reshaped({0}));
   row.errors = {shape_error([](const Tensors&) { return squeeze(zeros({2, 3}), 2); }, {"2", "(2, 3)"})};
   return row;
 }
@@ -109,32 +164,53 @@ Row permute_row() {
   for (const Sample& s : {Sample{{2, 3, 4}, {2, 0, 1}}, Sample{{2, 3, 4}, {0, 1, 2}}, Sample{{2, 3, 4}, {-1, 0, -2}},
                           Sample{{3, 2, 1, 4, 2}, {4, 1, 3, 0, 2}}, Sample{{19, 27}, {1, 0}}, Sample{{}, {}},
                           Sample{{2, 0, 3}, {1, 2, 0}}})
-    add(row, "permute(x, " + to_string(s.order) + ")", s.shape,
+    add(
+        row, "permute(x, " + to_string(s.order) + ")", s.shape,
         [s](const Tensors& x) { return permute(x[0], s.order); }, permuted(s.order));
   row.errors = {
-      shape_error([](const Tensors&) { return permute(zeros({2, 3}), {0}); }, {"(0,)", "(2, 3)"}),
-      shape_error([](const Tensors&) { return permute(zeros({2, 3}), {0, 0}); }, {"(0, 0)", "(2, 3)"}),
-      shape_error([](const Tensors&) { return permute(zeros({2, 3}), {0, 2}); }, {"2", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return permute(zeros({2, 3}), {0});
+          },
+          {"(0,)", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return permute(zeros({2, 3}), {0, 0});
+          },
+          {"(0, 0)", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return permute(zeros({2, 3}), {0, 2});
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
 
 Row transpose_row() {
   Row row = movement("transpose");
-  add(row, "transpose(x, 0, 2)", {2, 3, 4}, [](const Tensors& x) { return transpose(x[0], 0, 2); }, permuted({2, 1, 0}));
-  add(row, "transpose(x, -1, -2)", {2, 3, 4}, [](const Tensors& x) { return transpose(x[0], -1, -2); },
+  add(
+      row, "transpose(x, 0, 2)", {2, 3, 4}, [](const Tensors& x) { return transpose(x[0], 0, 2); },
+      permuted({2, 1, 0}));
+  add(
+      row, "transpose(x, -1, -2)", {2, 3, 4}, [](const Tensors& x) { return transpose(x[0], -1, -2); },
       permuted({0, 2, 1}));
-  add(row, "transpose(x, 1, 1)", {5, 7}, [](const Tensors& x) { return transpose(x[0], 1, 1); }, permuted({0, 1}));
-  add(row, "transpose(x, 0, 1)", {0, 3}, [](const Tensors& x) { return transpose(x[0], 0, 1); }, permuted({1, 0}));
+  add(
+      row, "transpose(x, 1, 1)", {5, 7}, [](const Tensors& x) { return transpose(x[0], 1, 1); }, permuted({0, 1}));
+  add(
+      row, "transpose(x, 0, 1)", {0, 3}, [](const Tensors& x) { return transpose(x[0], 0, 1); }, permuted({1, 0}));
   row.errors = {shape_error([](const Tensors&) { return transpose(zeros({2, 3}), 0, 2); }, {"2", "(2, 3)"})};
   return row;
 }
 
 Row t_row() {
   Row row = movement("t");
-  add(row, "t(x)", {19, 27}, [](const Tensors& x) { return t(x[0]); }, permuted({1, 0}));
-  add(row, "t(x)", {5}, [](const Tensors& x) { return t(x[0]); }, permuted({0}));
-  add(row, "t(x)", {}, [](const Tensors& x) { return t(x[0]); }, permuted({}));
+  add(
+      row, "t(x)", {19, 27}, [](const Tensors& x) { return t(x[0]); }, permuted({1, 0}));
+  add(
+      row, "t(x)", {5}, [](const Tensors& x) { return t(x[0]); }, permuted({0}));
+  add(
+      row, "t(x)", {}, [](const Tensors& x) { return t(x[0]); }, permuted({}));
   row.errors = {shape_error([](const Tensors&) { return t(zeros({2, 3, 4})); }, {"(2, 3, 4)"})};
   return row;
 }
@@ -144,22 +220,34 @@ Row broadcast_row(const char* name, Tensor (*operation)(const Tensor&, const Sha
   struct Sample {
     Shape from, asked, to;
   };
-  std::vector<Sample> samples{{{3, 1}, {3, 4}, {3, 4}}, {{4}, {2, 3, 4}, {2, 3, 4}}, {{}, {2, 3}, {2, 3}},
-                              {{1, 3, 1}, {5, 3, 7}, {5, 3, 7}}, {{3, 4}, {3, 4}, {3, 4}}, {{1, 2}, {0, 2}, {0, 2}},
-                              {{0}, {2, 0}, {2, 0}}, {{1}, {513}, {513}}, {{513, 1}, {513, 3}, {513, 3}},
-                              {{7}, {kLarge / 7, 7}, {kLarge / 7, 7}}};
+  std::vector<Sample> samples{{{3, 1}, {3, 4}, {3, 4}},       {{4}, {2, 3, 4}, {2, 3, 4}},
+                              {{}, {2, 3}, {2, 3}},           {{1, 3, 1}, {5, 3, 7}, {5, 3, 7}},
+                              {{3, 4}, {3, 4}, {3, 4}},       {{1, 2}, {0, 2}, {0, 2}},
+                              {{0}, {2, 0}, {2, 0}},          {{1}, {513}, {513}},
+                              {{513, 1}, {513, 3}, {513, 3}}, {{7}, {kLarge / 7, 7}, {kLarge / 7, 7}}};
   if (keeps_by_minus_one) {
     samples.push_back({{3, 1}, {-1, 4}, {3, 4}});
     samples.push_back({{3, 1}, {2, -1, -1}, {2, 3, 1}});
   }
   for (const Sample& s : samples)
-    add(row, std::string(name) + "(x, " + to_string(s.asked) + ")", s.from,
-        [operation, s](const Tensors& x) { return operation(x[0], s.asked); }, [s](const Arrays& x) {
-          return generate(s.to, [&](const Dims& index) { return x[0].broadcast_at(index); }, x[0].dtype);
+    add(
+        row, std::string(name) + "(x, " + to_string(s.asked) + ")", s.from,
+        [operation, s](const Tensors& x) { return operation(x[0], s.asked); },
+        [s](const Arrays& x) {
+          return generate(
+              s.to, [&](const Dims& index) { return x[0].broadcast_at(index); }, x[0].dtype);
         });
   row.errors = {
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {2, 4}); }, {"(2, 3)", "(2, 4)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {3}); }, {"(2, 3)", "(3,)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {2, 4});
+          },
+          {"(2, 3)", "(2, 4)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {3});
+          },
+          {"(2, 3)", "(3,)"}),
       shape_error([operation](const Tensors&) { return operation(zeros({1}), {-3}); }, {"(-3,)"}),
   };
   return row;
@@ -191,28 +279,58 @@ Row slice_row() {
         Sample{{5, 7}, 0, -3, {}, 1, 2, 3}, Sample{{5, 7}, 0, {}, {}, 1, 0, 5}, Sample{{5, 7}, 1, 3, 2, 1, 3, 0},
         Sample{{5, 7}, 0, -100, 100, 2, 0, 3}, Sample{{5, 7}, 0, 9, {}, 1, 5, 0}, Sample{{2, 3, 4}, 1, 2, 3, 1, 2, 1},
         Sample{{0, 3}, 0, {}, {}, 2, 0, 0}, Sample{{1025}, 0, 1, {}, 2, 1, 512}, Sample{{3, 513}, 0, {}, 2, 1, 0, 2}})
-    add(row, "slice", s.shape, [s](const Tensors& x) { return slice(x[0], s.dim, s.start, s.stop, s.step); },
+    add(
+        row, "slice", s.shape, [s](const Tensors& x) { return slice(x[0], s.dim, s.start, s.stop, s.step); },
         sliced(front(s.dim, s.shape.size()), s.first, s.length, s.step));
   row.errors = {
-      value_error([](const Tensors&) { return slice(zeros({2, 3}), 0, 0, 1, 0); }, {"step", "0", "(2, 3)"}),
-      value_error([](const Tensors&) { return slice(zeros({2, 3}), 0, 0, 1, -1); }, {"step", "-1", "(2, 3)"}),
-      shape_error([](const Tensors&) { return slice(zeros({2, 3}), 2); }, {"2", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return slice(zeros({2, 3}), 0, 0, 1, 0);
+          },
+          {"step", "0", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return slice(zeros({2, 3}), 0, 0, 1, -1);
+          },
+          {"step", "-1", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return slice(zeros({2, 3}), 2);
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
 
 Row narrow_row() {
   Row row = movement("narrow");
-  add(row, "narrow(x, 0, 1, 3)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 0, 1, 3); }, sliced(0, 1, 3, 1));
-  add(row, "narrow(x, -1, 0, 7)", {5, 7}, [](const Tensors& x) { return narrow(x[0], -1, 0, 7); }, sliced(1, 0, 7, 1));
-  add(row, "narrow(x, 1, -2, 2)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 1, -2, 2); }, sliced(1, 5, 2, 1));
-  add(row, "narrow(x, 0, 5, 0)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 0, 5, 0); }, sliced(0, 5, 0, 1));
-  add(row, "narrow(x, 1, 1, 513)", {2, 1025}, [](const Tensors& x) { return narrow(x[0], 1, 1, 513); },
+  add(
+      row, "narrow(x, 0, 1, 3)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 0, 1, 3); }, sliced(0, 1, 3, 1));
+  add(
+      row, "narrow(x, -1, 0, 7)", {5, 7}, [](const Tensors& x) { return narrow(x[0], -1, 0, 7); }, sliced(1, 0, 7, 1));
+  add(
+      row, "narrow(x, 1, -2, 2)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 1, -2, 2); }, sliced(1, 5, 2, 1));
+  add(
+      row, "narrow(x, 0, 5, 0)", {5, 7}, [](const Tensors& x) { return narrow(x[0], 0, 5, 0); }, sliced(0, 5, 0, 1));
+  add(
+      row, "narrow(x, 1, 1, 513)", {2, 1025}, [](const Tensors& x) { return narrow(x[0], 1, 1, 513); },
       sliced(1, 1, 513, 1));
   row.errors = {
-      value_error([](const Tensors&) { return narrow(zeros({2, 3}), 1, 2, 2); }, {"2", "(2, 3)"}),
-      value_error([](const Tensors&) { return narrow(zeros({2, 3}), 1, 0, -1); }, {"-1", "(2, 3)"}),
-      shape_error([](const Tensors&) { return narrow(zeros({2, 3}), 2, 0, 1); }, {"2", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return narrow(zeros({2, 3}), 1, 2, 2);
+          },
+          {"2", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return narrow(zeros({2, 3}), 1, 0, -1);
+          },
+          {"-1", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return narrow(zeros({2, 3}), 2, 0, 1);
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
@@ -229,16 +347,34 @@ Row select_row() {
       });
     };
   };
-  add(row, "select(x, 0, 2)", {5, 7}, [](const Tensors& x) { return select(x[0], 0, 2); }, selected(0, 2));
-  add(row, "select(x, -1, -1)", {5, 7}, [](const Tensors& x) { return select(x[0], -1, -1); }, selected(1, 6));
-  add(row, "select(x, 1, 0)", {2, 3, 4}, [](const Tensors& x) { return select(x[0], 1, 0); }, selected(1, 0));
-  add(row, "select(x, 0, 1)", {3}, [](const Tensors& x) { return select(x[0], 0, 1); }, selected(0, 1));
-  add(row, "select(x, 0, 1)", {2, 0}, [](const Tensors& x) { return select(x[0], 0, 1); }, selected(0, 1));
-  add(row, "select(x, 1, 1)", {513, 2}, [](const Tensors& x) { return select(x[0], 1, 1); }, selected(1, 1));
+  add(
+      row, "select(x, 0, 2)", {5, 7}, [](const Tensors& x) { return select(x[0], 0, 2); }, selected(0, 2));
+  add(
+      row, "select(x, -1, -1)", {5, 7}, [](const Tensors& x) { return select(x[0], -1, -1); }, selected(1, 6));
+  add(
+      row, "select(x, 1, 0)", {2, 3, 4}, [](const Tensors& x) { return select(x[0], 1, 0); }, selected(1, 0));
+  add(
+      row, "select(x, 0, 1)", {3}, [](const Tensors& x) { return select(x[0], 0, 1); }, selected(0, 1));
+  add(
+      row, "select(x, 0, 1)", {2, 0}, [](const Tensors& x) { return select(x[0], 0, 1); }, selected(0, 1));
+  add(
+      row, "select(x, 1, 1)", {513, 2}, [](const Tensors& x) { return select(x[0], 1, 1); }, selected(1, 1));
   row.errors = {
-      value_error([](const Tensors&) { return select(zeros({2, 3}), 1, 3); }, {"3", "(2, 3)"}),
-      value_error([](const Tensors&) { return select(zeros({2, 3}), 1, -4); }, {"-4", "(2, 3)"}),
-      shape_error([](const Tensors&) { return select(zeros({2, 3}), 2, 0); }, {"2", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return select(zeros({2, 3}), 1, 3);
+          },
+          {"3", "(2, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return select(zeros({2, 3}), 1, -4);
+          },
+          {"-4", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return select(zeros({2, 3}), 2, 0);
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
@@ -251,7 +387,8 @@ Row flip_row() {
   };
   for (const Sample& s : {Sample{{5}, {0}}, Sample{{5, 7}, {1}}, Sample{{5, 7}, {0, -1}}, Sample{{2, 3, 4}, {-2}},
                           Sample{{0, 3}, {0, 1}}, Sample{{1025}, {0}}, Sample{{3, 513}, {-1}}, Sample{{1, 1}, {0}}})
-    add(row, "flip(x, " + to_string(s.dims) + ")", s.shape, [s](const Tensors& x) { return flip(x[0], s.dims); },
+    add(
+        row, "flip(x, " + to_string(s.dims) + ")", s.shape, [s](const Tensors& x) { return flip(x[0], s.dims); },
         [s](const Arrays& x) {
           return moved(x[0], s.shape, [&](Dims index) {
             for (std::int64_t dim : s.dims) {
@@ -262,8 +399,16 @@ Row flip_row() {
           });
         });
   row.errors = {
-      shape_error([](const Tensors&) { return flip(zeros({2, 3}), 2); }, {"2", "(2, 3)"}),
-      shape_error([](const Tensors&) { return flip(zeros({2, 3}), {0, -2}); }, {"(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return flip(zeros({2, 3}), 2);
+          },
+          {"2", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return flip(zeros({2, 3}), {0, -2});
+          },
+          {"(2, 3)"}),
   };
   return row;
 }
@@ -291,17 +436,34 @@ Row cat_row() {
   for (const Sample& s :
        {Sample{{{{3}}, {{4}}}, 0}, Sample{{{{2, 3}, L::transposed}, {{2, 1}}, {{2, 4}, L::sliced}}, 1},
         Sample{{{{2, 3}, L::flipped}, {{1, 3}}, {{4, 3}, L::expanded}}, -2}, Sample{{{{5, 2}}}, 0},
-        Sample{{{{0, 3}}, {{2, 3}}, {{0, 3}}}, 0}, Sample{{{{0}}, {{0}}}, 0}, Sample{{{{2, 2, 3}}, {{2, 1, 3}, L::sliced}}, 1},
-        Sample{{{{511}}, {{513}}, {{1}}, {{1025}}}, 0}, Sample{many, 1}, Sample{{{{3, 511}}, {{3, 2}, L::transposed}}, 1}})
+        Sample{{{{0, 3}}, {{2, 3}}, {{0, 3}}}, 0}, Sample{{{{0}}, {{0}}}, 0},
+        Sample{{{{2, 2, 3}}, {{2, 1, 3}, L::sliced}}, 1}, Sample{{{{511}}, {{513}}, {{1}}, {{1025}}}, 0},
+        Sample{many, 1}, Sample{{{{3, 511}}, {{3, 2}, L::transposed}}, 1}})
     row.cases.push_back(one(
         "cat({...}, " + std::to_string(s.dim) + ")", s.inputs, [s](const Tensors& x) { return cat(x, s.dim); },
         [s](const Arrays& x) { return joined(x, front(s.dim, x[0].shape.size())); }));
   row.errors = {
       value_error([](const Tensors&) { return cat({}); }, {}),
-      shape_error([](const Tensors&) { return cat({zeros({2, 3}), zeros({2, 4})}); }, {"(2, 3)", "(2, 4)"}),
-      shape_error([](const Tensors&) { return cat({zeros({2, 3}), zeros({2})}); }, {"(2, 3)", "(2,)"}),
-      shape_error([](const Tensors&) { return cat({zeros({2, 3}), zeros({2, 3})}, 2); }, {"2", "(2, 3)"}),
-      shape_error([](const Tensors&) { return cat({zeros({}), zeros({})}); }, {}),
+      shape_error(
+          [](const Tensors&) {
+            return cat({zeros({2, 3}), zeros({2, 4})});
+          },
+          {"(2, 3)", "(2, 4)"}),
+      shape_error(
+          [](const Tensors&) {
+            return cat({zeros({2, 3}), zeros({2})});
+          },
+          {"(2, 3)", "(2,)"}),
+      shape_error(
+          [](const Tensors&) {
+            return cat({zeros({2, 3}), zeros({2, 3})}, 2);
+          },
+          {"2", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return cat({zeros({}), zeros({})});
+          },
+          {}),
   };
   return row;
 }
@@ -312,17 +474,25 @@ Row stack_row() {
     for (std::int64_t dim = -shape.size() - 1; dim <= shape.size(); ++dim) {
       const int d = static_cast<int>(dim < 0 ? dim + shape.size() + 1 : dim);
       row.cases.push_back(one(
-          "stack({...}, " + std::to_string(dim) + ")",
-          {{shape}, {shape, Layout::transposed}, {shape, Layout::sliced}},
-          [dim](const Tensors& x) { return stack(x, dim); }, [d](Arrays x) {
+          "stack({...}, " + std::to_string(dim) + ")", {{shape}, {shape, Layout::transposed}, {shape, Layout::sliced}},
+          [dim](const Tensors& x) { return stack(x, dim); },
+          [d](Arrays x) {
             for (Array& array : x) array.shape.insert(d, 1);
             return joined(x, d);
           }));
     }
   row.errors = {
       value_error([](const Tensors&) { return stack({}); }, {}),
-      shape_error([](const Tensors&) { return stack({zeros({2, 3}), zeros({3, 2})}); }, {"(2, 3)", "(3, 2)"}),
-      shape_error([](const Tensors&) { return stack({zeros({2, 3}), zeros({2, 3})}, 3); }, {"3", "(2, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return stack({zeros({2, 3}), zeros({3, 2})});
+          },
+          {"(2, 3)", "(3, 2)"}),
+      shape_error(
+          [](const Tensors&) {
+            return stack({zeros({2, 3}), zeros({2, 3})}, 3);
+          },
+          {"3", "(2, 3)"}),
   };
   return row;
 }
@@ -340,8 +510,7 @@ Arrays parts(const Array& x, int dim, const std::vector<std::int64_t>& sizes) {
 void add_parts(Row& row, const std::string& label, const Shape& shape, int dim, const std::vector<std::int64_t>& sizes,
                const Call& call) {
   for (Layout layout : kLayouts)
-    row.cases.push_back(
-        {label, {{shape, layout}}, call, [=](const Arrays& x) { return parts(x[0], dim, sizes); }});
+    row.cases.push_back({label, {{shape, layout}}, call, [=](const Arrays& x) { return parts(x[0], dim, sizes); }});
 }
 
 Row split_row() {
@@ -350,16 +519,34 @@ Row split_row() {
   add_parts(row, "split(x, 2)", {5, 3}, 0, {2, 2, 1}, [](const Tensors& x) { return split(x[0], 2); });
   add_parts(row, "split(x, 2, -1)", {3, 4}, 1, {2, 2}, [](const Tensors& x) { return split(x[0], 2, -1); });
   add_parts(row, "split(x, 9)", {5}, 0, {5}, [](const Tensors& x) { return split(x[0], 9); });
-  add_parts(row, "split(x, {1, 0, 4})", {5, 2}, 0, {1, 0, 4},
-            [](const Tensors& x) { return split(x[0], Sizes{1, 0, 4}); });
-  add_parts(row, "split(x, {2, 1}, 1)", {2, 3}, 1, {2, 1},
-            [](const Tensors& x) { return split(x[0], Sizes{2, 1}, 1); });
+  add_parts(row, "split(x, {1, 0, 4})", {5, 2}, 0, {1, 0, 4}, [](const Tensors& x) {
+    return split(x[0], Sizes{1, 0, 4});
+  });
+  add_parts(row, "split(x, {2, 1}, 1)", {2, 3}, 1, {2, 1}, [](const Tensors& x) {
+    return split(x[0], Sizes{2, 1}, 1);
+  });
   add_parts(row, "split(x, 512)", {1025}, 0, {512, 512, 1}, [](const Tensors& x) { return split(x[0], 512); });
   row.errors = {
-      value_error([](const Tensors&) { return split(zeros({5, 3}), 0)[0]; }, {"0", "(5, 3)"}),
-      value_error([](const Tensors&) { return split(zeros({5, 3}), Sizes{2, 2})[0]; }, {"4", "5", "(5, 3)"}),
-      value_error([](const Tensors&) { return split(zeros({5, 3}), Sizes{6, -1})[0]; }, {"(5, 3)"}),
-      shape_error([](const Tensors&) { return split(zeros({5, 3}), 1, 2)[0]; }, {"2", "(5, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return split(zeros({5, 3}), 0)[0];
+          },
+          {"0", "(5, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return split(zeros({5, 3}), Sizes{2, 2})[0];
+          },
+          {"4", "5", "(5, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return split(zeros({5, 3}), Sizes{6, -1})[0];
+          },
+          {"(5, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return split(zeros({5, 3}), 1, 2)[0];
+          },
+          {"2", "(5, 3)"}),
   };
   return row;
 }
@@ -371,8 +558,16 @@ Row chunk_row() {
   add_parts(row, "chunk(x, 4)", {6}, 0, {2, 2, 2}, [](const Tensors& x) { return chunk(x[0], 4); });
   add_parts(row, "chunk(x, 9, -1)", {3, 2}, 1, {1, 1}, [](const Tensors& x) { return chunk(x[0], 9, -1); });
   row.errors = {
-      value_error([](const Tensors&) { return chunk(zeros({5, 3}), 0)[0]; }, {"0", "(5, 3)"}),
-      shape_error([](const Tensors&) { return chunk(zeros({5, 3}), 1, 2)[0]; }, {"2", "(5, 3)"}),
+      value_error(
+          [](const Tensors&) {
+            return chunk(zeros({5, 3}), 0)[0];
+          },
+          {"0", "(5, 3)"}),
+      shape_error(
+          [](const Tensors&) {
+            return chunk(zeros({5, 3}), 1, 2)[0];
+          },
+          {"2", "(5, 3)"}),
   };
   return row;
 }

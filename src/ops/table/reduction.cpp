@@ -93,9 +93,21 @@ Row reduction(const char* name, Family family, Operation operation, const Fold& 
           [fold, over, dtype](const Arrays& x) { return reduce(x[0], over.dims, over.keepdim, fold, dtype); }));
     }
   row.errors = {
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {2}, false); }, {"2", "(2, 3)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {-3}, true); }, {"-3", "(2, 3)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), {1, -1}, false); }, {"(2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {2}, false);
+          },
+          {"2", "(2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {-3}, true);
+          },
+          {"-3", "(2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), {1, -1}, false);
+          },
+          {"(2, 3)"}),
   };
   return row;
 }
@@ -114,7 +126,9 @@ double variance(const Elements& x, int correction) {
 }
 double largest(const Elements& x) { return *std::max_element(x.begin(), x.end()); }
 double smallest(const Elements& x) { return *std::min_element(x.begin(), x.end()); }
-double where_largest(const Elements& x) { return static_cast<double>(std::max_element(x.begin(), x.end()) - x.begin()); }
+double where_largest(const Elements& x) {
+  return static_cast<double>(std::max_element(x.begin(), x.end()) - x.begin());
+}
 double where_smallest(const Elements& x) {
   return static_cast<double>(std::min_element(x.begin(), x.end()) - x.begin());
 }
@@ -147,8 +161,8 @@ Row spread(const char* name, Tensor (*operation)(const Tensor&, const DimArg&, s
 }
 
 /// max and min: of everything, and along a dim with positions.
-Row extreme(const char* name, Tensor (*of_all)(const Tensor&), ValuesIndices (*along)(const Tensor&, std::int64_t, bool),
-            const Fold& fold, const Fold& position) {
+Row extreme(const char* name, Tensor (*of_all)(const Tensor&),
+            ValuesIndices (*along)(const Tensor&, std::int64_t, bool), const Fold& fold, const Fold& position) {
   Domain distinct;
   distinct.distinct = true;
   Row row{name, Family::composite, kKept, {}};
@@ -172,9 +186,21 @@ Row extreme(const char* name, Tensor (*of_all)(const Tensor&), ValuesIndices (*a
                          }});
   }
   row.errors = {
-      shape_error([of_all](const Tensors&) { return of_all(zeros({0, 2})); }, {"(0, 2)"}),
-      shape_error([along](const Tensors&) { return along(zeros({2, 0}), 1, false).values; }, {"(2, 0)"}),
-      shape_error([along](const Tensors&) { return along(zeros({2, 3}), 2, false).values; }, {"2", "(2, 3)"}),
+      shape_error(
+          [of_all](const Tensors&) {
+            return of_all(zeros({0, 2}));
+          },
+          {"(0, 2)"}),
+      shape_error(
+          [along](const Tensors&) {
+            return along(zeros({2, 0}), 1, false).values;
+          },
+          {"(2, 0)"}),
+      shape_error(
+          [along](const Tensors&) {
+            return along(zeros({2, 3}), 2, false).values;
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
@@ -198,16 +224,27 @@ Row position_row(const char* name, Tensor (*operation)(const Tensor&, std::optio
                   row.cases.end());
   row.errors = {
       shape_error([operation](const Tensors&) { return operation(zeros({0}), {}, false); }, {"(0,)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 0}), 1, false); }, {"(2, 0)"}),
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 3}), 2, false); }, {"2", "(2, 3)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 0}), 1, false);
+          },
+          {"(2, 0)"}),
+      shape_error(
+          [operation](const Tensors&) {
+            return operation(zeros({2, 3}), 2, false);
+          },
+          {"2", "(2, 3)"}),
   };
   return row;
 }
 
 void refuse_nothing(Row& row, Tensor (*operation)(const Tensor&, const DimArg&, bool)) {
   row.errors.push_back(shape_error([operation](const Tensors&) { return operation(zeros({0}), {}, false); }, {"(0,)"}));
-  row.errors.push_back(
-      shape_error([operation](const Tensors&) { return operation(zeros({2, 0}), 1, false); }, {"(2, 0)"}));
+  row.errors.push_back(shape_error(
+      [operation](const Tensors&) {
+        return operation(zeros({2, 0}), 1, false);
+      },
+      {"(2, 0)"}));
 }
 
 }  // namespace

@@ -48,12 +48,18 @@ Tensor contiguous(const std::vector<double>& values, const Shape& shape) {
 
 Tensor contiguous(const std::vector<double>& values, const Shape& shape, Dtype dtype) {
   switch (dtype) {
-    case Dtype::float32: return contiguous<float>(values, shape);
-    case Dtype::float64: return contiguous<double>(values, shape);
-    case Dtype::int64: return contiguous<std::int64_t>(values, shape);
-    case Dtype::int32: return contiguous<std::int32_t>(values, shape);
-    case Dtype::uint8: return contiguous<std::uint8_t>(values, shape);
-    case Dtype::bool_: return contiguous<bool>(values, shape);
+    case Dtype::float32:
+      return contiguous<float>(values, shape);
+    case Dtype::float64:
+      return contiguous<double>(values, shape);
+    case Dtype::int64:
+      return contiguous<std::int64_t>(values, shape);
+    case Dtype::int32:
+      return contiguous<std::int32_t>(values, shape);
+    case Dtype::uint8:
+      return contiguous<std::uint8_t>(values, shape);
+    case Dtype::bool_:
+      return contiguous<bool>(values, shape);
   }
   throw std::logic_error("unknown dtype");
 }
@@ -96,7 +102,8 @@ Arrays draw(const std::vector<Input>& inputs, std::uint64_t seed) {
       ranks.pop_back();
       return as_float(domain.low + (domain.high - domain.low) * rank / static_cast<double>(distinct_count));
     });
-    result.push_back(generate(input.shape, [&](const Dims& index) { return drawn.broadcast_at(index); }, input.dtype));
+    result.push_back(generate(
+        input.shape, [&](const Dims& index) { return drawn.broadcast_at(index); }, input.dtype));
   }
   return result;
 }
@@ -108,7 +115,8 @@ Tensor place(const Array& elements, Layout layout, Dtype dtype) {
   const auto make = [&](const Array& base) { return contiguous(base.values, base.shape, dtype); };
   if (rank == 0) layout = Layout::contiguous;
   switch (layout) {
-    case Layout::contiguous: return make(elements);
+    case Layout::contiguous:
+      return make(elements);
     case Layout::transposed: {
       const auto reversed = [](const Dims& dims) {
         Dims result;
@@ -120,7 +128,7 @@ Tensor place(const Array& elements, Layout layout, Dtype dtype) {
       return permute(make(moved(elements, reversed(shape), reversed)), order);
     }
     case Layout::sliced: {
-      const double junk = is_floating(dtype) ? std::numeric_limits<double>::quiet_NaN()
+      const double junk = is_floating(dtype)                 ? std::numeric_limits<double>::quiet_NaN()
                           : dtype == bool_ || dtype == uint8 ? 1
                                                              : -99;
       Shape larger = shape;
@@ -155,12 +163,24 @@ Tensor place(const Array& elements, Layout layout, Dtype dtype) {
 Array elements_of(const Tensor& tensor) {
   Array result{tensor.shape(), {}, tensor.dtype()};
   switch (tensor.dtype()) {
-    case Dtype::float32: result.values = as_doubles<float>(tensor); break;
-    case Dtype::float64: result.values = as_doubles<double>(tensor); break;
-    case Dtype::int64: result.values = as_doubles<std::int64_t>(tensor); break;
-    case Dtype::int32: result.values = as_doubles<std::int32_t>(tensor); break;
-    case Dtype::uint8: result.values = as_doubles<std::uint8_t>(tensor); break;
-    case Dtype::bool_: result.values = as_doubles<bool>(tensor); break;
+    case Dtype::float32:
+      result.values = as_doubles<float>(tensor);
+      break;
+    case Dtype::float64:
+      result.values = as_doubles<double>(tensor);
+      break;
+    case Dtype::int64:
+      result.values = as_doubles<std::int64_t>(tensor);
+      break;
+    case Dtype::int32:
+      result.values = as_doubles<std::int32_t>(tensor);
+      break;
+    case Dtype::uint8:
+      result.values = as_doubles<std::uint8_t>(tensor);
+      break;
+    case Dtype::bool_:
+      result.values = as_doubles<bool>(tensor);
+      break;
   }
   return result;
 }
