@@ -490,6 +490,31 @@ Failures refuses_derivatives(const Row& row) {
   return failures;
 }
 
+Failures assignments(const Row& row) {
+  Failures failures;
+  for (const Case& sample : row.cases) {
+    if (sample.inputs.empty() || largest_input(sample) > 1100) continue;
+    guarded(sample, "assignment", failures, [&]() -> std::string {
+      const Arrays arrays = table::draw(sample.inputs, 1);
+      Tensors inputs = leaves(sample, arrays);
+      const NoGradGuard no_grad;
+      const Arrays expected = elements_of(sample.call(inputs));
+      for (Tensor& result : sample.call(inputs)) {
+        if (result.requires_grad()) return "the result requires grad";
+        result.fill_(1);
+      }
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (!same_bits(table::elements_of(inputs[i]).values, arrays[i].values))
+          return "assigning the result changes input " + std::to_string(i);
+      const Tensors results = sample.call(inputs);
+      for (Tensor& input : inputs) input.fill_(1);
+      if (!same_bits(elements_of(results), expected)) return "assigning an input changes the result";
+      return {};
+    });
+  }
+  return failures;
+}
+
 // -- errors -----------------------------------------------------------------------------------------------------------
 
 namespace {

@@ -38,6 +38,8 @@ Failures integers(const table::Row& row);
 Failures derivatives(const table::Row& row);
 /// For operations without a derivative: their results require no grad.
 Failures refuses_derivatives(const table::Row& row);
+/// Under a NoGradGuard: assigning a result leaves the inputs alone, and the other way round.
+Failures assignments(const table::Row& row);
 /// The row's error inputs, and undefined tensors.
 Failures errors(const table::Row& row);
 

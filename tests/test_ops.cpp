@@ -38,7 +38,7 @@ TEST_CASE("the instruction set is the one asked for") {
   const char* wanted = std::getenv("ADJOINT_ISA");
   if (!wanted) return;
   if (!kernels::table(wanted)) {
-    MESSAGE("this processor lacks " + std::string(wanted));
+    MESSAGE("this processor lacks ", std::string(wanted));
     return;
   }
   CHECK(std::string(kernels::table().name) == wanted);
@@ -57,6 +57,9 @@ TEST_CASE("derivatives agree in all modes, with differences, and between dtypes"
 TEST_CASE("what has no derivative says so") {
   for_all_rows(
       [](const Row& row) { return is_differentiable(row.family) ? Failures{} : check::refuses_derivatives(row); });
+}
+TEST_CASE("results are values of their own: no assignment reaches from them to an input, or back") {
+  for_all_rows(check::assignments);
 }
 TEST_CASE("errors name the operation, the argument and the shapes") { for_all_rows(check::errors); }
 
@@ -182,6 +185,19 @@ TEST_CASE("control: missing and unexpected gradients are noticed") {
                   "");
   expect_failures(check::refuses_derivatives(pretended("neg", neg, negated, Family::non_differentiable)),
                   "the result requires grad");
+}
+TEST_CASE("control: a result that shares its input's cell is noticed") {
+  expect_failures(check::assignments(pretended(
+                      "neg", [](const Tensor& x) { return x; }, [](double x) { return x; })),
+                  "the result requires grad");
+  const auto shared = [](const Tensor& x) {
+    Tensor same = x;
+    return same.requires_grad_(false);
+  };
+  Row row = pretended("neg", shared, [](double x) { return x; });
+  row.cases.erase(row.cases.begin() + 7, row.cases.begin() + 9);  // without elements nothing can change
+  REQUIRE(numel(row.cases[7].inputs[0].shape) > 0);
+  expect_failures(check::assignments(row), "changes input 0");
 }
 TEST_CASE("control: integers that should be refused, or have another dtype, are noticed") {
   Row row = pretended("square", square, squared);

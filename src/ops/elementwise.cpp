@@ -178,7 +178,7 @@ using namespace detail;
 
 Tensor neg(const Tensor& x) { return number_function(kNeg, x); }
 Tensor abs(const Tensor& x) { return number_function(kAbs, x); }
-Tensor sign(const Tensor& x) { return dtype_of_operand(kSign, x) == bool_ ? x : number_function(kSign, x); }
+Tensor sign(const Tensor& x) { return dtype_of_operand(kSign, x) == bool_ ? unchanged(x) : number_function(kSign, x); }
 Tensor exp(const Tensor& x) { return real_function(kExp, x); }
 Tensor expm1(const Tensor& x) { return real_function(kExpm1, x); }
 Tensor log(const Tensor& x) { return real_function(kLog, x); }
