@@ -259,18 +259,16 @@ Node* Cell::make_leaf(Node* source) {
 
 void Cell::assign(Node* source) {
   Node* leaf = make_leaf(source);
+  Node* old = std::exchange(current_, leaf);
   if (leaf->is_computed()) {
     if (committed_) committed_->drop_use();
     committed_ = nullptr;
-    current_->drop_use();
+    old->drop_use();
   } else if (committed_) {
-    current_->drop_use();  // an assignment that nobody looked at
-  } else if (current_->is_computed()) {
-    committed_ = current_;
+    old->drop_use();  // an assignment that nobody looked at
   } else {
-    current_->drop_use();
+    committed_ = old;
   }
-  current_ = leaf;
 }
 
 void Cell::propose(Node* leaf) noexcept {
@@ -298,7 +296,8 @@ bool Cell::revert() noexcept {
 void Cell::set_requires_grad(bool requires_grad) {
   if (requires_grad == requires_grad_) return;
   requires_grad_ = requires_grad;
-  assign(current_);
+  for (Node** value : {&committed_, &current_})
+    if (*value) std::exchange(*value, make_leaf(*value))->drop_use();
 }
 
 // -- Access -----------------------------------------------------------------------------------------------------------

@@ -125,10 +125,11 @@ class Node {
   Schedule schedule = Schedule::none;
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
   const Operation* released_by = nullptr;
-  std::size_t pending_index = 0;  // in its owner's list
-  ThreadState* owner = nullptr;   // the thread that recorded it; its lock guards the computation
-  Cell* cell = nullptr;           // of a leaf: linked
-  std::uint64_t version = 0;      // of a leaf: which of its cell's values
+  std::size_t pending_index = 0;                    // in its owner's list
+  std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
+  ThreadState* owner = nullptr;                     // the thread that recorded it; its lock guards the computation
+  Cell* cell = nullptr;                             // of a leaf: linked
+  std::uint64_t version = 0;                        // of a leaf: which of its cell's values
   Value value;
 
  private:
@@ -180,9 +181,9 @@ class Cell {
 
   /// The leaf that holds the value now.
   Node* current() const noexcept { return current_; }
-  /// A new leaf with the value of `source`; the old one stays until the new one is computed.
+  /// A new leaf with the value of `source`; the old one stays until the new one is computed and committed.
   void assign(Node* source);
-  /// Whether a leaf is newer than the last value that was computed and committed.
+  /// Whether a leaf is an assignment that is not committed.
   bool is_update(const Node* leaf) const noexcept { return committed_ && leaf->version > committed_->version; }
   /// During an evaluation: `leaf`, of this cell, was computed (and something uses it).
   void propose(Node* leaf) noexcept;
@@ -190,7 +191,7 @@ class Cell {
   void commit() noexcept;
   /// After a failed evaluation: if it computed the cell's value, or failed to, back to the last one that was committed.
   bool revert() noexcept;
-  /// Replaces the leaf by one with the same value that requires grad, or does not.
+  /// Replaces the leaves by such with the same values that require grad, or do not.
   void set_requires_grad(bool requires_grad);
 
   Tensor grad;
@@ -201,7 +202,7 @@ class Cell {
 
   std::atomic<std::int32_t> uses_{1}, links_{1};
   Node* current_ = nullptr;
-  Node* committed_ = nullptr;  // while current_ is pending: the last one that was not
+  Node* committed_ = nullptr;  // while current_ is an assignment that is pending: the value before
   Node* proposed_ = nullptr;   // during an evaluation: the newest that it computed between these two
   std::uint64_t version_ = 0;
   bool requires_grad_ = false;

@@ -31,8 +31,8 @@ struct Returner {
     ThreadState* state = current;
     {
       std::lock_guard lock(state->mutex);
-      for (Node* node : state->pending)
-        if (node) node->drop_link();
+      for (const ThreadState::Pending& entry : state->pending)
+        if (entry.node) entry.node->drop_link();
       state->pending.clear();
       state->grad_enabled = true;
       state->eager = false;
@@ -73,8 +73,15 @@ void register_pending(Node& node) {
   ThreadState& state = ThreadState::get();
   node.owner = &state;
   node.pending_index = state.pending.size();
-  state.pending.push_back(&node);
+  state.pending.push_back({&node, state.next_number});
   node.add_link();
+  for (int i = 0; i < node.input_count(); ++i) {
+    Node& input = *node.input(i);
+    if (input.owner != &state) continue;
+    if (!input.first_reader) input.first_reader = state.next_number;
+    input.last_reader = state.next_number;
+  }
+  ++state.next_number;
 }
 
 }  // namespace adjoint::detail

@@ -23,8 +23,13 @@ struct ThreadState {
 
   /// Held while nodes that this thread recorded are computed, by whichever thread.
   std::recursive_mutex mutex;
-  /// The nodes that this thread recorded and that are pending, in order; linked. Null where one was computed since.
-  std::vector<Node*> pending;
+  struct Pending {
+    Node* node;            // linked; null when it was computed since
+    std::uint64_t number;  // ascending
+  };
+  /// The nodes that this thread recorded and that are pending, in order.
+  std::vector<Pending> pending;
+  std::uint64_t next_number = 1;
   /// Another thread has computed some of them.
   std::atomic<bool> pending_is_stale{false};
   /// At this size the list is gone through.

@@ -128,17 +128,30 @@ void Evaluation::unschedule(std::size_t first) {
 
 // Held values and cells of this thread that what is computed anyway feeds: computed now, they let go of it.
 void Evaluation::schedule_what_is_fed() {
-  // If all readers of the plan's nodes are in the plan there is nothing to look for; and none comes before its inputs.
-  std::int64_t readers = 0, known = 0;
-  std::size_t first = state_.pending.size();
-  for (Node* node : plan_) {
-    readers += node->readers();
-    for (int i = 0; i < node->input_count(); ++i) known += node->input(i)->schedule != Schedule::none;
-    first = std::min(first, node->owner == &state_ ? node->pending_index : 0);
-  }
-  if (readers <= known) return;
-  for (std::size_t i = first; i < state_.pending.size(); ++i) {
-    Node* node = state_.pending[i];
+  // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
+  std::int64_t readers = 0;
+  std::uint64_t first = UINT64_MAX, last = 0;
+  std::size_t counted = 0;
+  const auto count_readers = [&] {
+    for (; counted < plan_.size(); ++counted) {
+      const Node& node = *plan_[counted];
+      for (int i = 0; i < node.input_count(); ++i)
+        readers -= node.input(i)->owner == &state_ && node.input(i)->schedule != Schedule::none;
+      if (node.owner != &state_) continue;  // what reads it is not ours to compute
+      readers += node.readers();
+      if (!node.first_reader) continue;
+      first = std::min(first, node.first_reader);
+      last = std::max(last, node.last_reader);
+    }
+  };
+  count_readers();
+  const auto& pending = state_.pending;
+  const auto number_less = [](const ThreadState::Pending& entry, std::uint64_t number) {
+    return entry.number < number;
+  };
+  auto at = readers > 0 ? std::lower_bound(pending.begin(), pending.end(), first, number_less) : pending.end();
+  for (; readers > 0 && at != pending.end() && at->number <= last; ++at) {
+    Node* node = at->node;
     if (!node || node->schedule != Schedule::none || node->state() != State::pending) continue;
     if (!node->try_add_use()) continue;  // without ours, another thread might drop it, and its inputs, meanwhile
     bool fed = false;
@@ -149,6 +162,7 @@ void Evaluation::schedule_what_is_fed() {
     const std::size_t before = plan_.size();
     if (fed && schedule(node)) {
       node->schedule = Schedule::used;
+      count_readers();
     } else {
       unschedule(before);  // it also needs what another thread recorded: it can wait
       node->drop_use();
@@ -207,9 +221,9 @@ void Evaluation::forget(Node& node) {
     node.owner->pending_is_stale.store(true, std::memory_order_relaxed);
     return;
   }
-  if (node.pending_index >= state_.pending.size() || state_.pending[node.pending_index] != &node) return;
-  state_.pending[node.pending_index] = nullptr;
-  while (!state_.pending.empty() && !state_.pending.back()) state_.pending.pop_back();
+  if (node.pending_index >= state_.pending.size() || state_.pending[node.pending_index].node != &node) return;
+  state_.pending[node.pending_index].node = nullptr;
+  while (!state_.pending.empty() && !state_.pending.back().node) state_.pending.pop_back();
   node.drop_link();
 }
 
@@ -234,26 +248,26 @@ void rethrow(const std::exception_ptr& stored) {
 
 namespace {
 
+// A loop that records and never looks stays bounded: by nodes, and by the bytes that came to life meanwhile.
+constexpr std::size_t kMostPending = std::size_t{1} << 17;
+constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
+
 void compact(ThreadState& state) {
   std::lock_guard lock(state.mutex);
   state.pending_is_stale.store(false, std::memory_order_relaxed);
   std::size_t kept = 0;
-  for (Node* node : state.pending) {
-    if (!node) continue;
-    if (node->state() == State::pending) {
-      node->pending_index = kept;
-      state.pending[kept++] = node;
+  for (const ThreadState::Pending& entry : state.pending) {
+    if (!entry.node) continue;
+    if (entry.node->state() == State::pending) {
+      entry.node->pending_index = kept;
+      state.pending[kept++] = entry;
     } else {
-      node->drop_link();
+      entry.node->drop_link();
     }
   }
   state.pending.resize(kept);
-  state.pending_limit = std::max<std::size_t>(1024, 2 * kept);
+  state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
 }
-
-// A loop that records and never looks stays bounded: by nodes, and by the bytes that came to life meanwhile.
-constexpr std::size_t kMostPending = std::size_t{1} << 17;
-constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
 
 }  // namespace
 
@@ -279,8 +293,8 @@ void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
   compact(state);
   std::vector<Node*> roots;
-  for (Node* node : state.pending)
-    if (node->is_held() && node->try_add_use()) roots.push_back(node);
+  for (const ThreadState::Pending& entry : state.pending)
+    if (entry.node->is_held() && entry.node->try_add_use()) roots.push_back(entry.node);
   struct Uses {
     std::vector<Node*>& nodes;
     ~Uses() {
