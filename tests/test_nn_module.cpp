@@ -601,5 +601,9 @@ TEST_CASE("printing") {
         "    3: Dropout(p=0.25)\n"
         "    4: Linear(in=256, out=10, bias=false)  weight (10, 256) frozen: 2,560\n"
         "203,521 parameters");
+  nn::ModuleList<nn::Linear> list;
+  list.emplace_back(2, 1);
+  CHECK(to_string(nn::Sequential(ad::gelu)) == "Sequential\n  0: Function\n0 parameters");
+  CHECK(to_string(list) == "ModuleList\n  0: Linear(in=2, out=1)  weight (1, 2), bias (1,): 3\n3 parameters");
   CHECK(to_string(nn::ReLU()) == "ReLU\n0 parameters");
 }

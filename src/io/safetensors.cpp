@@ -57,18 +57,18 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return unexpected("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    TensorInfo& tensor = current();
     if (place_ == Place::shape) {
+      Shape& shape = current().shape;
       if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
         return fail(about_tensor() + "has a size that is too large");
-      if (tensor.shape.size() == kMaxRank)
-        return fail(about_tensor() + "has more than " + std::to_string(kMaxRank) + " dims");
-      tensor.shape.push_back(static_cast<std::int64_t>(value));
+      if (shape.size() == kMaxRank) return fail(about_tensor() + "has more than " + std::to_string(kMaxRank) + " dims");
+      shape.push_back(static_cast<std::int64_t>(value));
       return true;
     }
     if (place_ == Place::offsets) {
-      if (tensor.offsets.size() == 2) return fail(about_tensor() + "has more than two data_offsets");
-      tensor.offsets.push_back(value);
+      std::vector<std::uint64_t>& offsets = current().offsets;
+      if (offsets.size() == 2) return fail(about_tensor() + "has more than two data_offsets");
+      offsets.push_back(value);
       return true;
     }
     return unexpected("a number");

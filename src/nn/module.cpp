@@ -76,17 +76,17 @@ ModuleBase::~ModuleBase() { registry::remove(this); }
 
 // -- the check at first use -------------------------------------------------------------------------------------------
 
-void ModuleBase::check() const {
+void ModuleBase::ensure_checked() const {
   const std::type_info& type = typeid(*this);
-  if (checked_.load(std::memory_order_acquire) != &type) check_now(type);
+  if (checked_.load(std::memory_order_acquire) != &type) check_members(type);
 }
 
 const char* ModuleBase::checked_name() const {
-  check();
+  ensure_checked();
   return name_.load(std::memory_order_acquire);
 }
 
-void ModuleBase::check_now(const std::type_info& type) const {
+void ModuleBase::check_members(const std::type_info& type) const {
   const Declared self = declared();
   const std::string name = type_name(type);
   if (*self.type != type) {
@@ -99,7 +99,7 @@ void ModuleBase::check_now(const std::type_info& type) const {
   visit_members(members);
   adopt_children(members.list_);
   for (const detail::Member& member : members.list_)
-    if (member.module) member.module->check();
+    if (member.module) member.module->ensure_checked();
 
   std::set<std::string_view> names;
   std::set<const void*> objects;
@@ -151,7 +151,7 @@ void ModuleBase::adopt_children(const std::vector<detail::Member>& members) cons
 }
 
 std::vector<detail::Member> ModuleBase::checked_members() const {
-  check();
+  ensure_checked();
   Members members;
   visit_members(members);
   adopt_children(members.list_);
@@ -160,10 +160,10 @@ std::vector<detail::Member> ModuleBase::checked_members() const {
 
 // -- what all modules can do ------------------------------------------------------------------------------------------
 
-void ModuleBase::collect(const std::string& prefix, NamedTensors* parameters, NamedTensors* buffers) const {
+void ModuleBase::collect_cells(const std::string& prefix, NamedTensors* parameters, NamedTensors* buffers) const {
   for (const detail::Member& member : checked_members()) {
     const std::string name = joined(prefix, member.name);
-    if (member.module) member.module->collect(name, parameters, buffers);
+    if (member.module) member.module->collect_cells(name, parameters, buffers);
     else if (member.parameter && parameters && member.parameter->defined())
       parameters->emplace_back(name, *member.parameter);
     else if (member.buffer && buffers && member.buffer->defined()) buffers->emplace_back(name, *member.buffer);
@@ -178,13 +178,13 @@ void ModuleBase::collect_modules(const std::string& prefix, NamedModules& module
 
 ModuleBase::NamedTensors ModuleBase::named_parameters() const {
   NamedTensors parameters;
-  collect("", &parameters, nullptr);
+  collect_cells("", &parameters, nullptr);
   return parameters;
 }
 
 ModuleBase::NamedTensors ModuleBase::named_buffers() const {
   NamedTensors buffers;
-  collect("", nullptr, &buffers);
+  collect_cells("", nullptr, &buffers);
   return buffers;
 }
 
@@ -252,7 +252,7 @@ void ModuleBase::to(Dtype dtype) {
 
 StateDict ModuleBase::state_dict() const {
   NamedTensors cells;
-  collect("", &cells, &cells);
+  collect_cells("", &cells, &cells);
   for (auto& [name, cell] : cells) cell = cell.detach();
   return StateDict(std::move(cells));
 }
@@ -263,7 +263,7 @@ void ModuleBase::load_state_dict(const StateDict& values, bool strict) {
 
 void ModuleBase::load_values(const StateDict& values, bool strict, const std::string& where) {
   NamedTensors cells;
-  collect("", &cells, &cells);
+  collect_cells("", &cells, &cells);
   std::unordered_map<std::string_view, Tensor*> cell_of;
   for (auto& [name, cell] : cells) cell_of.emplace(name, &cell);
 
@@ -313,7 +313,7 @@ void ModuleBase::load(const std::string& path, bool strict) {
 // -- printing ---------------------------------------------------------------------------------------------------------
 
 // Appends the line of this module after its name, and the lines below; returns the number of parameters.
-std::int64_t ModuleBase::print(std::string& text, const std::string& indent) const {
+std::int64_t ModuleBase::print_tree(std::string& text, const std::string& indent) const {
   const std::string arguments = extra_repr();
   text += type_name(typeid(*this));
   if (!arguments.empty()) text += "(" + arguments + ")";
@@ -336,14 +336,14 @@ std::int64_t ModuleBase::print(std::string& text, const std::string& indent) con
   for (const detail::Member& member : members) {
     if (!member.module) continue;
     text += "\n" + indent + "  " + member.name + ": ";
-    count += member.module->print(text, indent + "  ");
+    count += member.module->print_tree(text, indent + "  ");
   }
   return count;
 }
 
 std::string to_string(const ModuleBase& module) {
   std::string text;
-  const std::int64_t count = module.print(text, "");
+  const std::int64_t count = module.print_tree(text, "");
   return text + "\n" + with_commas(count) + (count == 1 ? " parameter" : " parameters");
 }
 

@@ -17,15 +17,20 @@ std::string type_name(const std::type_info& type) {
                                                          &std::free);
   if (status == 0) name = text.get();
 #endif
-  std::size_t begin = 0;  // of what follows the last "::" outside of brackets
+  // From the last "::" outside of brackets on, up to the arguments of a template.
+  std::size_t begin = 0, end = name.size();
   int depth = 0;
   for (std::size_t i = 0; i < name.size(); ++i) {
     const char c = name[i];
+    if (c == '<' && depth == 0) end = i;
     if (c == '<' || c == '(' || c == '{') ++depth;
     else if (c == '>' || c == ')' || c == '}') --depth;
-    else if (c == ':' && depth == 0) begin = i + 1;
+    else if (c == ':' && depth == 0) {
+      begin = i + 1;
+      end = name.size();
+    }
   }
-  return name.substr(begin);
+  return name.substr(begin, end - begin);
 }
 
 }  // namespace adjoint::nn

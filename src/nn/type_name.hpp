@@ -5,7 +5,7 @@
 
 namespace adjoint::nn {
 
-/// "Block" of "(anonymous namespace)::Block".
+/// "Block" of "(anonymous namespace)::Block<float>".
 std::string type_name(const std::type_info& type);
 
 }  // namespace adjoint::nn

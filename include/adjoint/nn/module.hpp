@@ -174,14 +174,14 @@ class ADJOINT_API ModuleBase {
 
   /// Checks the module, and returns the name that the module above has given it; empty when there is none.
   const char* checked_name() const;
-  void check() const;
-  void check_now(const std::type_info& type) const;
+  void ensure_checked() const;
+  void check_members(const std::type_info& type) const;
   void adopt_children(const std::vector<detail::Member>& members) const;
   std::vector<detail::Member> checked_members() const;
-  void collect(const std::string& prefix, NamedTensors* parameters, NamedTensors* buffers) const;
+  void collect_cells(const std::string& prefix, NamedTensors* parameters, NamedTensors* buffers) const;
   void collect_modules(const std::string& prefix, NamedModules& modules);
   void load_values(const StateDict& values, bool strict, const std::string& where);
-  std::int64_t print(std::string& text, const std::string& indent) const;
+  std::int64_t print_tree(std::string& text, const std::string& indent) const;
 
   bool training_ = true;
   // The name that the module above has given; interned, so that it may be set while other threads read it.
