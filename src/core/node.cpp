@@ -28,7 +28,7 @@ struct FreeNodesGuard {
   }
 };
 
-void guard_free_nodes() {
+[[maybe_unused]] void guard_free_nodes() {
   thread_local FreeNodesGuard guard;
   static_cast<void>(guard);
 }
@@ -167,6 +167,7 @@ void Node::set_computed() noexcept {
 }
 
 void Node::set_failed(std::exception_ptr error) {
+  drop_value();  // allocated, perhaps, before the computation failed
   rare().error = std::move(error);
   state_.store(State::failed, std::memory_order_release);
   drop_what_was_read();
