@@ -76,6 +76,20 @@ Dtype promote(Dtype dtype, Scalar scalar) noexcept {
   return dtype;
 }
 
+bool can_hold(Dtype dtype, Scalar value) noexcept {
+  if (!value.is_integer()) return true;
+  const std::int64_t whole = value.to_int64();
+  if (dtype == uint8) return whole >= 0 && whole <= 255;
+  return dtype != int32 || whole == static_cast<std::int32_t>(whole);
+}
+
+Tensor number_of(const char* operation, Scalar value, Dtype dtype) {
+  if (!can_hold(dtype, value))
+    throw ValueError(std::string(operation) + ": the number " + std::to_string(value.to_int64()) +
+                     " is beyond what dtype " + name_of(dtype) + " can hold");
+  return scalar_node(value, dtype);
+}
+
 Dtype promote(const Tensor& a, const Tensor& b) {
   const auto kind = [](Dtype dtype) { return is_floating(dtype) ? 2 : dtype == bool_ ? 0 : 1; };
   const bool a_is_number = a.shape().empty(), b_is_number = b.shape().empty();

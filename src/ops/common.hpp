@@ -38,6 +38,10 @@ Tensor unchanged(const Tensor& x);
 Tensor cast_to(const Tensor& x, Dtype dtype);
 /// The dtype in which a tensor and a number meet.
 Dtype promote(Dtype dtype, Scalar scalar) noexcept;
+/// Whether an integer dtype can hold a whole number (others can, or round).
+bool can_hold(Dtype dtype, Scalar value) noexcept;
+/// A number as a node. Throws ValueError when it is a whole number that the dtype cannot hold.
+Tensor number_of(const char* operation, Scalar value, Dtype dtype);
 /// The dtype in which two tensors meet. As in PyTorch, one without dims is taken for a number: beside one with dims it
 /// counts only when it is of a higher kind (bool < integers < floating).
 Dtype promote(const Tensor& a, const Tensor& b);

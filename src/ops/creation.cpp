@@ -35,7 +35,7 @@ Tensor draw(const Operation& operation, const Shape& shape, Dtype dtype, Generat
 
 Tensor constant_like(const char* operation, const Tensor& x, Scalar value, std::optional<Dtype> dtype) {
   const Node* node = Access::node(x, operation);
-  return broadcast_as(operation, scalar_node(value, dtype.value_or(node->dtype)), node->shape);
+  return broadcast_as(operation, number_of(operation, value, dtype.value_or(node->dtype)), node->shape);
 }
 
 void check_floating_dtype(const char* operation, Dtype dtype) {
@@ -138,7 +138,7 @@ Tensor adopt(void* data, const Shape& shape, Dtype dtype, void (*release)(void*)
 using namespace detail;
 
 Tensor full(const Shape& shape, Scalar value, std::optional<Dtype> dtype) {
-  return broadcast_as("full", scalar_node(value, dtype.value_or(value.default_dtype())), shape);
+  return broadcast_as("full", number_of("full", value, dtype.value_or(value.default_dtype())), shape);
 }
 Tensor zeros(const Shape& shape, Dtype dtype) { return broadcast_as("zeros", scalar_node(0, dtype), shape); }
 Tensor ones(const Shape& shape, Dtype dtype) { return broadcast_as("ones", scalar_node(1, dtype), shape); }

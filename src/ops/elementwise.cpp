@@ -66,7 +66,7 @@ const Operation kDiv = binary("div", Tile::div, kReadsB, kReadsB | kY, [](const 
 });
 const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
   const Tensor a = at.input(0), b = at.input(1);
-  if (i == 0) return t * (b * pow(a, where(a == 0 && b == 0, 1, b) - 1));  // b a^(b-1), and 0 for 0^0
+  if (i == 0) return t * (b * pow(a, where(b == 0 && !(abs(a) > 0), 1, b) - 1));  // b a^(b-1), and 0 for 0^0 and NaN^0
   const Tensor constant = a == 0 && b >= 0;
   return where(constant, 0, t * (at.output() * log(where(constant, 1, a))));
 });
@@ -146,18 +146,15 @@ Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor
                 {cast_to(a, dtype), cast_to(b, dtype)});
 }
 
-bool can_hold(Dtype dtype, std::int64_t value) noexcept {
-  if (dtype == uint8) return value >= 0 && value <= 255;
-  return dtype != int32 || value == static_cast<std::int32_t>(value);
-}
-
-/// A tensor and a number, in that order or the other. A comparison with a number that the dtype cannot hold is true to
-/// the number.
+/// A tensor and a number, in that order or the other. Where sums and products wrap around, so does a number; a
+/// comparison is true to it; elsewhere the dtype must hold it.
 Tensor binary_function(const Operation& operation, const Tensor& x, Scalar scalar, bool scalar_first, Operands operands,
                        bool gives_bool) {
   Dtype dtype = meeting_dtype(operation, promote(dtype_of_operand(operation, x), scalar), operands);
-  if (gives_bool && scalar.is_integer() && !can_hold(dtype, scalar.to_int64())) dtype = int64;
-  const Tensor operand = cast_to(x, dtype), number = scalar_node(scalar, dtype);
+  if (gives_bool && !can_hold(dtype, scalar)) dtype = int64;
+  const bool wraps = &operation == &kAdd || &operation == &kSub || &operation == &kMul;
+  const Tensor operand = cast_to(x, dtype),
+               number = wraps ? scalar_node(scalar, dtype) : number_of(operation.name, scalar, dtype);
   const Dtype result = gives_bool ? bool_ : dtype;
   return scalar_first ? record(operation, x.shape(), result, {number, operand})
                       : record(operation, x.shape(), result, {operand, number});
@@ -212,8 +209,14 @@ Tensor clamp(const Tensor& x, std::optional<Scalar> min, std::optional<Scalar> m
   if (!min && !max) throw ValueError("clamp: neither min nor max is given; at least one must be");
   Access::node(x, "clamp");
   Tensor result = x;
-  if (min) result = where(result < *min, *min, result);
-  if (max) result = where(result > *max, *max, result);
+  // A limit beyond what the dtype can hold limits nothing, or cannot be met.
+  const auto limits = [&](Scalar limit, bool is_met) {
+    if (can_hold(result.dtype(), limit)) return true;
+    if (!is_met) number_of("clamp", limit, result.dtype());
+    return false;
+  };
+  if (min && limits(*min, min->to_int64() < 0)) result = where(result < *min, *min, result);
+  if (max && limits(*max, max->to_int64() > 0)) result = where(result > *max, *max, result);
   return result;
 }
 
@@ -267,18 +270,18 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 Tensor where(const Tensor& condition, const Tensor& a, Scalar b) {
   const Dtype dtype = promote(dtype_of_operand(kWhere, a), b);
-  return where_function(condition, cast_to(a, dtype), scalar_node(b, dtype));
+  return where_function(condition, cast_to(a, dtype), number_of("where", b, dtype));
 }
 Tensor where(const Tensor& condition, Scalar a, const Tensor& b) {
   const Dtype dtype = promote(dtype_of_operand(kWhere, b), a);
-  return where_function(condition, scalar_node(a, dtype), cast_to(b, dtype));
+  return where_function(condition, number_of("where", a, dtype), cast_to(b, dtype));
 }
 Tensor masked_fill(const Tensor& x, const Tensor& mask, Scalar value) {
   if (Access::node(mask, "masked_fill")->dtype != bool_)
     throw DtypeError(std::string("masked_fill: the mask of shape ") + to_string(mask.shape()) + " has dtype " +
                      name_of(mask.dtype()) + "; it must be bool");
   broadcast_shapes(Access::node(x, "masked_fill")->shape, mask.shape(), "masked_fill");
-  return where(mask, full({}, value, x.dtype()), x);
+  return where(mask, number_of("masked_fill", value, x.dtype()), x);
 }
 
 }  // namespace adjoint

@@ -25,10 +25,10 @@ const Operation kSum{"sum",
                        return expand_reduced(g, at.attributes<ReduceAttributes>().dims, at.input_shape(0));
                      }};
 
-// The largest elements share the derivative evenly.
+// The largest elements share the derivative evenly; if there are NaN, these are.
 Tensor extreme_weights(const Recorded& at, int, const Tensor& t) {
   const std::uint32_t dims = at.attributes<ReduceAttributes>().dims;
-  const Tensor is_extreme = at.input(0) == expand_reduced(at.output(), dims, at.input_shape(0));
+  const Tensor x = at.input(0), is_extreme = x == expand_reduced(at.output(), dims, at.input_shape(0)) || isnan(x);
   Dims reduced;
   for (int i = 0; i < at.input_shape(0).size(); ++i)
     if (dims >> i & 1) reduced.push_back(i);
@@ -127,7 +127,8 @@ Tensor var(const Tensor& x, const DimArg& dims, std::int64_t correction, bool ke
 Tensor std(const Tensor& x, const DimArg& dims, std::int64_t correction, bool keepdim) {
   checked_dims("std", dims, Access::node(x, "std")->shape);
   check_floating("std", x);
-  return sqrt(var(x, dims, correction, keepdim));
+  const Tensor variance = var(x, dims, correction, keepdim), constant = variance == 0;
+  return where(constant, 0, sqrt(where(constant, 1, variance)));
 }
 
 Tensor amax(const Tensor& x, const DimArg& dims, bool keepdim) { return extreme(kAmax, "amax", x, dims, keepdim); }

@@ -69,7 +69,8 @@ Tensor from_blob(T* data, const Shape& shape, Deleter deleter) {
 /// All of these take any shape of sizes >= 0, and throw ShapeError otherwise.
 ADJOINT_API Tensor zeros(const Shape& shape, Dtype dtype = float32);
 ADJOINT_API Tensor ones(const Shape& shape, Dtype dtype = float32);
-/// The dtype is the value's own (float32, int64 or bool) unless given.
+/// The dtype is the value's own (float32, int64 or bool) unless given. Throws ValueError for a whole number that the
+/// dtype cannot hold.
 ADJOINT_API Tensor full(const Shape& shape, Scalar value, std::optional<Dtype> dtype = {});
 /// Values that nobody may rely on (they are zeros here).
 ADJOINT_API Tensor empty(const Shape& shape, Dtype dtype = float32);

@@ -1,6 +1,8 @@
 // Elementwise operations. Two operands broadcast by NumPy's rule and meet in the promoted dtype; a Scalar takes the
 // tensor's dtype unless it is of a higher kind (bool < integers < floating), and so does a tensor without dims beside
 // one with dims. Functions that are not exact on integers compute those in float32.
+// Sums and products of integers wrap around; elsewhere a whole number that the dtype cannot hold is a ValueError, but
+// comparisons take it as it is.
 // Where a derivative does not exist the subgradient is PyTorch's, given with the operation.
 #pragma once
 

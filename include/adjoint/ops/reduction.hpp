@@ -17,10 +17,10 @@ ADJOINT_API Tensor sum(const Tensor& x, const DimArg& dims = {}, bool keepdim = 
 ADJOINT_API Tensor mean(const Tensor& x, const DimArg& dims = {}, bool keepdim = false);
 /// sum((x - mean)^2) / max(0, n - correction); correction 1 is the unbiased estimate, 0 the population's variance.
 ADJOINT_API Tensor var(const Tensor& x, const DimArg& dims = {}, std::int64_t correction = 1, bool keepdim = false);
-/// sqrt(var). Its derivative at 0 is infinite.
+/// sqrt(var). Its derivative at 0 is 0.
 ADJOINT_API Tensor std(const Tensor& x, const DimArg& dims = {}, std::int64_t correction = 1, bool keepdim = false);
 
-/// The largest element of all; equals share the derivative. NaN wins. Throws ShapeError when x is empty.
+/// The largest element of all; equals (or all NaN) share the derivative. NaN wins. Throws ShapeError when x is empty.
 ADJOINT_API Tensor max(const Tensor& x);
 ADJOINT_API Tensor min(const Tensor& x);
 /// The largest along a dim and where; the derivative goes to that one. Throws ShapeError when the dim is empty.

@@ -68,7 +68,11 @@ Row full_row() {
           std::string("full(shape, 3, ") + adjoint::name_of(dtype) + ")", [=] { return full(shape, 3, dtype); },
           filled(shape, 3, dtype)));
   }
-  row.errors = {shape_error([](const Tensors&) { return full({-2}, 1); }, {"(-2,)"})};
+  row.errors = {
+      shape_error([](const Tensors&) { return full({-2}, 1); }, {"(-2,)"}),
+      value_error([](const Tensors&) { return full({2}, 256, uint8); }, {"256", "uint8"}),
+      value_error([](const Tensors&) { return full({2}, std::int64_t{1} << 40, int32); }, {"int32"}),
+  };
   return row;
 }
 

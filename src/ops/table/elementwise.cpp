@@ -33,7 +33,11 @@ Row clamp_row() {
           [limits](const Arrays& x) {
             return map(x, [&](const double* v) { return std::min(std::max(v[0], limits.low), limits.high); });
           }));
-  row.errors.push_back(value_error([](const Tensors&) { return clamp(zeros({2}), {}, {}); }, {"min", "max"}));
+  row.errors = {
+      value_error([](const Tensors&) { return clamp(zeros({2}), {}, {}); }, {"min", "max"}),
+      value_error([](const Tensors&) { return clamp(zeros({2}, uint8), 256); }, {"256", "uint8"}),
+      value_error([](const Tensors&) { return clamp(zeros({2}, uint8), {}, -1); }, {"-1", "uint8"}),
+  };
   return row;
 }
 
@@ -114,6 +118,7 @@ Row where_row() {
   row.errors = {
       dtype_error([](const Tensors&) { return where(zeros({2}), zeros({2}), zeros({2})); },
                   {"condition", "float32", "bool"}),
+      value_error([](const Tensors&) { return where(ones({2}, bool_), zeros({2}, uint8), 256); }, {"256", "uint8"}),
       shape_error([](const Tensors&) { return where(zeros({2}, bool_), zeros({3}), zeros({1})); }, {"(2,)", "(3,)"}),
   };
   return row;
@@ -132,6 +137,7 @@ Row masked_fill_row() {
       [](const Arrays& x) { return map(x, [](const double* v) { return v[1] != 0 ? 1 : v[0]; }); }));
   row.errors = {
       dtype_error([](const Tensors&) { return masked_fill(zeros({2}), zeros({2}), 1); }, {"mask", "float32", "bool"}),
+      value_error([](const Tensors&) { return masked_fill(zeros({2}, uint8), ones({2}, bool_), -1); }, {"-1", "uint8"}),
       shape_error([](const Tensors&) { return masked_fill(zeros({2}), zeros({3}, bool_), 1); }, {"(2,)", "(3,)"}),
   };
   return row;

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Remakes what PyTorch (on the CPU) answers at kinks, ties, infinities and NaN, and which dtypes it gives.
+
+    python3 -m venv venv && venv/bin/pip install torch safetensors
+    venv/bin/python tests/golden/ops/make_ops.py
+
+Writes special.safetensors and dtypes.safetensors beside itself, for test_ops_special.cpp and test_ops_dtypes.cpp. Made
+with torch 2.15.0 and safetensors 0.8.
+"""
+import itertools
+import pathlib
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+HERE = pathlib.Path(__file__).parent
+INF, NAN = float("inf"), float("nan")
+DTYPES = [torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool]  # in the order of Dtype
+
+# -- special values, in float64 -------------------------------------------------------------------------------------
+
+POINTS = [-INF, -800.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 800.0, INF, NAN]
+UNARY = {
+    "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "relu": torch.relu, "floor": torch.floor,
+    "ceil": torch.ceil, "round": torch.round, "square": torch.square, "reciprocal": torch.reciprocal,
+    "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log,
+    "log1p": torch.log1p, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "erf": torch.erf, "sin": torch.sin,
+    "cos": torch.cos, "tan": torch.tan, "silu": F.silu, "gelu": F.gelu,
+    "softplus": F.softplus,
+    "clamp(x, -1, 1)": lambda x: torch.clamp(x, -1, 1), "clamp(x, -1)": lambda x: torch.clamp(x, min=-1),
+    "clamp(x, {}, 1)": lambda x: torch.clamp(x, max=1), "clamp(x, 1, -1)": lambda x: torch.clamp(x, 1, -1),
+    "pow(x, 0)": lambda x: torch.pow(x, 0.0), "pow(x, 0.5)": lambda x: torch.pow(x, 0.5),
+    "pow(x, 1)": lambda x: torch.pow(x, 1.0), "pow(x, 2)": lambda x: torch.pow(x, 2.0),
+    "pow(x, 3)": lambda x: torch.pow(x, 3.0), "pow(x, -1)": lambda x: torch.pow(x, -1.0),
+    "pow(0, x)": lambda x: torch.pow(0.0, x), "pow(2, x)": lambda x: torch.pow(2.0, x),
+    "isnan": torch.isnan, "isinf": torch.isinf, "isfinite": torch.isfinite, "logical_not": torch.logical_not,
+    "where(x > 0, log(x), 0)": lambda x: torch.where(x > 0, torch.log(x), 0.0),
+}
+PAIRS = list(itertools.product([-INF, -2.0, -0.0, 0.0, 0.5, 1.0, 2.0, INF, NAN], repeat=2))
+BINARY = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow,
+    "maximum": torch.maximum, "minimum": torch.minimum, "eq": torch.eq, "ne": torch.ne, "lt": torch.lt,
+    "le": torch.le, "gt": torch.gt, "ge": torch.ge, "logical_and": torch.logical_and, "logical_or": torch.logical_or,
+    "logical_xor": torch.logical_xor,
+}
+ROWS = [[1.0, 3.0, 3.0, 2.0], [3.0, 3.0, 3.0, 3.0], [-INF, 0.0, 1.0, -1.0], [INF, 0.0, INF, 1.0], [NAN, 1.0, 5.0, NAN],
+        [-INF, -INF, -INF, -INF], [1000.0, 999.0, -1000.0, 1000.0], [-1000.0, -1000.5, -1001.0, -2000.0],
+        [0.0, -0.0, 0.0, -0.0]]
+ALONG = {
+    "sum": lambda x: x.sum(1), "mean": lambda x: x.mean(1), "var": lambda x: x.var(1), "std": lambda x: x.std(1),
+    "amax": lambda x: x.amax(1), "amin": lambda x: x.amin(1), "max values": lambda x: x.max(1).values,
+    "max indices": lambda x: x.max(1).indices, "min values": lambda x: x.min(1).values,
+    "min indices": lambda x: x.min(1).indices, "argmax": lambda x: x.argmax(1), "argmin": lambda x: x.argmin(1),
+    "any": lambda x: x.any(1), "all": lambda x: x.all(1), "logsumexp": lambda x: x.logsumexp(1),
+    "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1),
+}
+OF_ALL = {"max": torch.max, "min": torch.min, "argmax": torch.argmax, "argmin": torch.argmin}
+NOTHING = {
+    "sum": lambda x: x.sum(1), "mean": lambda x: x.mean(1), "var": lambda x: x.var(1), "std": lambda x: x.std(1),
+    "any": lambda x: x.any(1), "all": lambda x: x.all(1), "logsumexp": lambda x: x.logsumexp(1),
+    "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1),
+}
+
+
+def answers(function, *inputs):
+    """The value, and the first and second derivatives that ones as cotangents give."""
+    xs = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in inputs]
+    out = {f"input{i}": x.detach().clone() for i, x in enumerate(xs)}
+    y = function(*xs)
+    out["value"] = y.detach().clone()
+    if not y.requires_grad:
+        return out
+    first = torch.autograd.grad(y, xs, torch.ones_like(y), create_graph=True)
+    for i, g in enumerate(first):
+        out[f"gradient{i}"] = g.detach().clone()
+        if len(xs) == 1 and g.requires_grad:
+            second = torch.autograd.grad(g, xs, torch.ones_like(g), allow_unused=True)[0]
+            if second is not None:
+                out["second"] = second.clone()
+    return out
+
+
+def special():
+    out = {}
+
+    def add(group, name, function, *inputs):
+        out.update({f"{group}: {name}/{key}": value.contiguous()
+                    for key, value in answers(function, *inputs).items()})
+
+    for name, function in UNARY.items():
+        add("points", name, function, POINTS)
+    for name, function in BINARY.items():
+        add("pairs", name, function, [a for a, _ in PAIRS], [b for _, b in PAIRS])
+    for name, function in ALONG.items():
+        add("rows", name, function, ROWS)
+    for name, function in OF_ALL.items():
+        add("all", name, function, [[1.0, 3.0, 3.0], [0.0, 3.0, 0.0]])
+        add("all with NaN", name, function, [[1.0, NAN, 3.0], [0.0, NAN, 0.0]])
+    for name, function in NOTHING.items():
+        add("nothing", name, function, [[], []])
+    for name in ("var", "std"):
+        add("one", name, ALONG[name], [[2.0], [-1.0]])
+    save_file(out, HERE / "special.safetensors")
+
+
+# -- dtypes ---------------------------------------------------------------------------------------------------------
+
+REFUSED = -1
+
+
+def code(function, *arguments):
+    try:
+        return DTYPES.index(function(*arguments).dtype)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return REFUSED
+
+
+def of(dtype, *shape):
+    return torch.ones(shape, dtype=dtype)
+
+
+def dtypes():
+    out = {}
+    binary = dict(BINARY, where=lambda a, b: torch.where(torch.ones(2, dtype=torch.bool), a, b))
+    for name, f in binary.items():
+        out[f"{name}(a, b)"] = [[code(f, of(a, 2), of(b, 2)) for b in DTYPES] for a in DTYPES]
+        out[f"{name}(a, b without dims)"] = [[code(f, of(a, 2), of(b)) for b in DTYPES] for a in DTYPES]
+        out[f"{name}(a without dims, b without dims)"] = [[code(f, of(a), of(b)) for b in DTYPES] for a in DTYPES]
+        if name not in ("maximum", "minimum", "logical_and", "logical_or", "logical_xor"):
+            out[f"{name}(a, number)"] = [[code(f, of(a, 2), s) for s in (1, 1.5, True)] for a in DTYPES]
+    unary = dict(UNARY)
+    del unary["where(x > 0, log(x), 0)"]
+    unary.update({name: f for name, f in ALONG.items()})
+    unary["clamp(x, 0.5)"] = lambda x: torch.clamp(x, min=0.5)
+    for name, f in unary.items():
+        out[f"{name}"] = [code(f, of(a, 2, 2)) for a in DTYPES]
+    out["cat"] = [[code(lambda a, b: torch.cat([a, b]), of(a, 2), of(b, 2)) for b in DTYPES] for a in DTYPES]
+    out["stack"] = [[code(lambda a, b: torch.stack([a, b]), of(a, 2), of(b, 2)) for b in DTYPES] for a in DTYPES]
+    save_file({name: torch.tensor(codes) for name, codes in out.items()}, HERE / "dtypes.safetensors")
+
+
+special()
+dtypes()
