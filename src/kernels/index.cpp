@@ -1,6 +1,7 @@
 #include "kernels/elements.hpp"
 #include "kernels/kernels.hpp"
 
+#include <cstring>
 #include <type_traits>
 
 namespace adjoint::kernels {
@@ -48,6 +49,18 @@ bool gather_as(int dim, const Shape& input_shape, const View& input, const Shape
   const std::int64_t source_step = last_or_zero(others), index_step = last_or_zero(index.strides);
   const Strides* const strides[] = {&others, &index.strides};
   return for_rows<2>(index_shape, strides, [&](std::int64_t position, const std::int64_t* offsets) {
+    if (index_step == 0 && length > 1) {  // one index for the row, as when whole rows are selected
+      const std::int64_t i = indices[offsets[1]];
+      if (i < 0 || i >= size) {
+        *bad = position;
+        return false;
+      }
+      const T* from = source + offsets[0] + i * step;
+      if (source_step == 1) std::memcpy(output + position, from, static_cast<std::size_t>(length) * sizeof(T));
+      else
+        for (std::int64_t j = 0; j < length; ++j) output[position + j] = from[j * source_step];
+      return true;
+    }
     for (std::int64_t j = 0; j < length; ++j) {
       const std::int64_t i = indices[offsets[1] + j * index_step];
       if (i < 0 || i >= size) {
@@ -85,6 +98,17 @@ bool scatter_add_as(int dim, const Shape& output_shape, void* out, const Shape& 
                      value_step = last_or_zero(source.strides);
   const Strides* const strides[] = {&others, &index.strides, &source.strides};
   return for_rows<3>(index_shape, strides, [&](std::int64_t position, const std::int64_t* offsets) {
+    if (index_step == 0 && length > 1) {
+      const std::int64_t i = indices[offsets[1]];
+      if (i < 0 || i >= size) {
+        *bad = position;
+        return false;
+      }
+      T* to = output + offsets[0] + i * step;
+      const T* from = values + offsets[2];
+      for (std::int64_t j = 0; j < length; ++j) to[j * output_step] = plus(to[j * output_step], from[j * value_step]);
+      return true;
+    }
     for (std::int64_t j = 0; j < length; ++j) {
       const std::int64_t i = indices[offsets[1] + j * index_step];
       if (i < 0 || i >= size) {
