@@ -1,0 +1,15 @@
+# Fails if an object whose path matches PATTERN, of which there must be some, defines a weak or unique symbol.
+list(FILTER OBJECTS INCLUDE REGEX "${PATTERN}")
+if(NOT OBJECTS)
+  message(FATAL_ERROR "no object matches ${PATTERN}")
+endif()
+foreach(object ${OBJECTS})
+  execute_process(COMMAND ${NM} --defined-only --demangle ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  # The reference to the exception handler's personality is data, the same everywhere.
+  string(REGEX MATCHALL "[0-9a-f]+ [WVu] [^\n]+" weak "${symbols}")
+  list(FILTER weak EXCLUDE REGEX "DW\\.ref\\.__gxx_personality_v0")
+  if(weak)
+    list(JOIN weak "\n  " lines)
+    message(SEND_ERROR "${object} defines symbols that other objects may define differently:\n  ${lines}")
+  endif()
+endforeach()
