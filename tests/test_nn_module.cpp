@@ -203,6 +203,14 @@ TEST_CASE("copies are independent, assignments set values, moves keep cells: an 
     CHECK(net(x).item<float>() == before);
     train(net, optimizer);
     CHECK(net(x).item<float>() < before);
+    const std::vector<Tensor> parameters = net.parameters();
+    REQUIRE(parameters.size() == optimizer.parameters().size());
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const ad::NoGradGuard no_grad;
+      Tensor handle = optimizer.parameters()[i];
+      handle.fill_(7);
+      CHECK(ad::equal(parameters[i], ad::full_like(handle, 7)));
+    }
   };
   SUBCASE("copy assignment") {
     net = best;

@@ -153,9 +153,6 @@ class ADJOINT_API ModuleBase {
   ModuleBase(const ModuleBase& other);
   ModuleBase(ModuleBase&& other) noexcept;
   ModuleBase& operator=(const ModuleBase& other);
-  /// Deleted, so that assigning a temporary sets the values of the existing cells as well: derived classes, too, are
-  /// then assigned by copy. (A std::vector of modules would replace its elements if it were moved.)
-  ModuleBase& operator=(ModuleBase&& other) = delete;
 
  private:
   template <class Derived, class Base>
@@ -219,6 +216,13 @@ class Module : public Base {
 
  public:
   using Base::Base;
+  Module() = default;
+  Module(const Module&) = default;
+  Module(Module&&) noexcept = default;
+  Module& operator=(const Module&) = default;
+  /// Deleted, which makes derived classes be assigned by copy: so a temporary, too, sets the values of the existing
+  /// cells. (Moving a std::vector of modules would replace them.)
+  Module& operator=(Module&&) = delete;
 
   /// Calls forward(). An Error that leaves it begins with the path of the module, e.g. "encoder.0.up: ...".
   template <class... Args, class D = Derived>
