@@ -54,26 +54,39 @@ class Formatter {
       largest = std::max(largest, x);
       smallest = std::min(smallest, x);
     }
-    exponential_ = largest >= 1e8 || smallest < 1e-4 || (largest > 0 && largest / smallest > 1000);
+    if (dtype_ == float32) {  // compared in float32: 1e-4f is a little less than 1e-4
+      const auto a = static_cast<float>(largest), b = static_cast<float>(smallest);
+      exponential_ = a >= 1e8f || b < 1e-4f || (a > 0 && a / b > 1000);
+    } else {
+      exponential_ = largest >= 1e8 || smallest < 1e-4 || (largest > 0 && largest / smallest > 1000);
+    }
     for (std::int64_t i : shown) {
       if (!std::isfinite(number(i))) continue;
       const std::string text = digits(number(i));
+      if (const std::size_t exponent = text.find('e'); exponent != std::string::npos)
+        exponent_ = std::max(exponent_, text.size() - exponent - 2);
       const std::size_t end = std::min(text.size(), text.find('e')), point = std::min(end, text.find('.'));
       before_ = std::max(before_, point);
       after_ = std::max(after_, end > point ? end - point - 1 : 0);
     }
   }
 
-  /// The shortest digits that give the number back, at most kPrecision after the point.
-  std::string digits(double x) const {
+  /// The shortest digits that give the number back.
+  std::string shortest(double x, bool exponential) const {
     char buffer[400];
-    const auto format = exponential_ ? std::chars_format::scientific : std::chars_format::fixed;
+    const auto format = exponential ? std::chars_format::scientific : std::chars_format::fixed;
     char* end = dtype_ == float32 ? std::to_chars(buffer, buffer + sizeof buffer, static_cast<float>(x), format).ptr
                                   : std::to_chars(buffer, buffer + sizeof buffer, x, format).ptr;
-    std::string text(buffer, end);
+    return std::string(buffer, end);
+  }
+
+  /// The same, with at most kPrecision digits after the point.
+  std::string digits(double x) const {
+    std::string text = shortest(x, exponential_);
     std::size_t mantissa = std::min(text.size(), text.find('e'));
     const std::size_t point = text.find('.');
     if (point != std::string::npos && point < mantissa && mantissa - point - 1 > kPrecision) {
+      char buffer[400];
       std::snprintf(buffer, sizeof buffer, exponential_ ? "%.*e" : "%.*f", kPrecision, x);
       text = buffer;
       mantissa = std::min(text.size(), text.find('e'));
@@ -99,15 +112,28 @@ class Formatter {
     const double x = number(i);
     if (std::isnan(x)) return "nan";
     if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+    if (shape_.empty()) return scalar(x);
     std::string text = digits(x);
-    if (shape_.empty()) {
-      if (text.back() == '.') text += '0';
-      return text;
-    }
-    const std::size_t exponent = std::min(text.size(), text.find('e'));
+    std::size_t exponent = text.find('e');
+    if (exponent == std::string::npos) exponent = text.size();
+    else text.insert(exponent + 2, exponent_ - (text.size() - exponent - 2), '0');
     const std::size_t point = text.find('.');
     text.insert(exponent, std::string(after_ - (exponent - point - 1), exponential_ ? '0' : ' '));
     return std::string(before_ - point, ' ') + text;
+  }
+
+  /// A number alone: the shortest digits that give it back, filled up with zeros to the point.
+  std::string scalar(double x) const {
+    const double size = std::fabs(x);
+    const std::string scientific = shortest(x, true);
+    if (x != 0 && (size >= 1e16 || size < 1e-4)) return scientific;
+    std::string text = shortest(x, false);
+    if (text.find('.') != std::string::npos) return text;
+    const std::size_t end = scientific.find('e');
+    text = scientific.substr(0, end);
+    if (const std::size_t point = text.find('.'); point != std::string::npos) text.erase(point, 1);
+    text.resize(static_cast<std::size_t>(std::stoi(scientific.substr(end + 1))) + (std::signbit(x) ? 2 : 1), '0');
+    return text + ".0";
   }
 
   std::string padded(std::int64_t i) const {
@@ -124,8 +150,10 @@ class Formatter {
       if (gap) i = shape_[dim] - kEdge - 1;
       if (last) {
         const std::string word = gap ? "..." : padded(offset * shape_[dim] + i);
-        if (!line.empty() && indent.size() + line.size() + word.size() + 1 > kLineWidth) {
-          text += line + "\n" + indent;
+        // The last line of a row needs room for all brackets that may close there.
+        const std::size_t brackets = static_cast<std::size_t>(shape_.size());
+        if (!line.empty() && indent.size() + line.size() + 1 + word.size() > kLineWidth - brackets) {
+          text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n" + indent;
           line.clear();
         }
         line += (line.empty() ? "" : " ") + word;
@@ -141,7 +169,7 @@ class Formatter {
   Dtype dtype_;
   const void* data_;
   bool summarise_, exponential_ = false;
-  std::size_t width_ = 0, before_ = 0, after_ = 0;
+  std::size_t width_ = 0, before_ = 0, after_ = 0, exponent_ = 0;  // the exponent's digits
 };
 
 const void* elements(const Tensor& tensor) {
