@@ -35,7 +35,7 @@ void use() {
   x[0].set_(y);
 #elif CASE == 8
   x.t() *= 2;
-#elif CASE == 9  // a const handle is not rebound
+#elif CASE == 9   // a const handle is not rebound
   y += x;
 #elif CASE == 10  // the elements would be gone with the temporary
   const float* data = x[0].data<float>();
