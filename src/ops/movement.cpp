@@ -92,8 +92,8 @@ Shape inferred_shape(const char* operation, const Tensor& x, Shape shape) {
       inferred = i;
     } else if (shape[i] < 0) {
       refuse(": sizes must not be negative");
-    } else {
-      known *= shape[i];
+    } else if (__builtin_mul_overflow(known, shape[i], &known)) {
+      refuse(", which has more elements than can be addressed");
     }
   }
   if (inferred >= 0) {
