@@ -8,13 +8,19 @@ namespace adjoint::nn {
 
 namespace {
 
+void require_defined(const char* name, const char* argument, const Tensor& x) {
+  if (!x.defined()) throw ValueError(std::string(name) + ": " + argument + " is an undefined Tensor");
+}
+
 void require_floating(const char* name, const char* argument, const Tensor& x) {
+  require_defined(name, argument, x);
   if (!is_floating(x.dtype()))
     throw DtypeError(std::string(name) + ": " + argument + " of shape " + to_string(x.shape()) + " is " +
                      name_of(x.dtype()) + "; it must be float32 or float64");
 }
 
 void require_same_shape(const char* name, const Tensor& input, const Tensor& target) {
+  require_defined(name, "target", target);
   if (input.shape() != target.shape())
     throw ShapeError(std::string(name) + ": input of shape " + to_string(input.shape()) + " and target of shape " +
                      to_string(target.shape()) + " must have the same shape");
@@ -55,8 +61,8 @@ Tensor weight_like(const char* name, const Tensor& weight, const Tensor& input, 
   require_floating(name, "weight", weight);
   if (weight.shape() != Shape{classes})
     throw ShapeError(std::string(name) + ": weight of shape " + to_string(weight.shape()) +
-                     " should have one value for each of the " + std::to_string(classes) + " classes, shape (" +
-                     std::to_string(classes) + ")");
+                     " should have one value for each of the " + std::to_string(classes) + " classes, shape " +
+                     to_string(Shape{classes}));
   return weight.to(input.dtype());
 }
 
@@ -141,12 +147,14 @@ Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options) {
   require_floating("nll_loss", "input", input);
+  require_defined("nll_loss", "target", target);
   return loss_of_classes(input, target,
                          {"nll_loss", "nll_loss: target", options.weight, options.ignore_index, options.reduction, 0});
 }
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntropyOptions& options) {
   require_floating("cross_entropy", "input", input);
+  require_defined("cross_entropy", "target", target);
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
     throw ValueError("cross_entropy: label_smoothing must lie in [0, 1], not " +
                      std::to_string(options.label_smoothing));

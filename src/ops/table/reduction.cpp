@@ -113,16 +113,16 @@ Row reduction(const char* name, Family family, Operation operation, const Fold& 
 }
 
 double total(const Elements& x) {
-  double sum = 0;
+  long double sum = 0;  // more exact than what is tested
   for (double v : x) sum += v;
-  return sum;
+  return static_cast<double>(sum);
 }
 double average(const Elements& x) { return total(x) / static_cast<double>(x.size()); }
 double variance(const Elements& x, int correction) {
   const double center = average(x);
-  double sum = 0;
+  long double sum = 0;
   for (double v : x) sum += (v - center) * (v - center);
-  return sum / std::max(0.0, static_cast<double>(x.size()) - correction);
+  return static_cast<double>(sum) / std::max(0.0, static_cast<double>(x.size()) - correction);
 }
 double largest(const Elements& x) { return *std::max_element(x.begin(), x.end()); }
 double smallest(const Elements& x) { return *std::min_element(x.begin(), x.end()); }
