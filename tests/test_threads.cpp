@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <tuple>
 
@@ -264,8 +265,8 @@ TEST_CASE("what a thread recorded outlives it, and its successor starts afresh")
     loss = ad::sum(ad::exp(y) * 0 + y);
     ad::set_num_threads(1);
     ad::manual_seed(123);
-    static const auto* never_ends = new ad::NoGradGuard;  // grad mode is off when the thread ends
-    static_cast<void>(never_ends);
+    alignas(ad::NoGradGuard) static std::byte place[sizeof(ad::NoGradGuard)];
+    ::new (place) ad::NoGradGuard;  // never ends: grad mode is off when the thread does
   });
   in_threads(1, [&](int) {
     CHECK(ad::is_grad_enabled());
