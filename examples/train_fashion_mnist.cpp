@@ -29,11 +29,13 @@ const std::vector<std::string> kClassNames = {"t-shirt", "trouser", "pullover", 
 
 struct Options {
   std::string model = "mlp";
-  int epochs = 20;
+  int epochs = 30;
   std::int64_t batch_size = 128;
   double learning_rate = 1e-3;
   std::uint64_t seed = 1;
-  int threads = 0;
+  // The steps of so small a network are short: a second thread saves a third of the time on an idle machine, and costs
+  // much more on one where it has to be waited for.
+  int threads = 1;
   std::string data = "/usr/share/datasets/fashion-mnist";
   std::string log, save, load;
 };
@@ -42,7 +44,7 @@ struct Options {
 
 /// The multilayer perceptron 784-256-128-100-10. Dropout keeps it from learning the training images by heart.
 nn::Sequential make_mlp() {
-  constexpr double kDropout = 0.2;
+  constexpr double kDropout = 0.3;
   return nn::Sequential(nn::Flatten(),                                                                //
                         nn::Linear(kImageSize * kImageSize, 256), nn::ReLU(), nn::Dropout(kDropout),  //
                         nn::Linear(256, 128), nn::ReLU(), nn::Dropout(kDropout),                      //
@@ -184,23 +186,25 @@ double train_epoch(Classifier& net, data::DataLoader<Images>& loader, ad::optim:
   return bar.mean_loss();
 }
 
-/// Trains until the validation loss stops improving, or Ctrl-C. The network ends with its best parameters. They are in
-/// the file of --save as soon as they are found, so that no error, nor a loss that is no number any more, loses them.
+/// Trains until the validation accuracy stops improving, or Ctrl-C. The network ends with its best parameters. They are
+/// in the file of --save as soon as they are found, so that no error, nor a loss that is no number any more, loses
+/// them.
 void train(Classifier& net, const Images& training, const Images& validation, const Options& options, Log& log) {
-  constexpr double kDecay = 0.85;  // of the learning rate, from each epoch to the next
   data::DataLoader loader(training, {.batch_size = options.batch_size, .shuffle = true, .seed = options.seed});
   ad::optim::Adam optimizer(net.parameters(), {.lr = options.learning_rate});
-  data::EarlyStopping stopping({.patience = 4});
+  // By accuracy: the loss grows again, from too much confidence in wrong answers, long before the accuracy falls.
+  data::EarlyStopping stopping({.patience = 8, .mode = data::EarlyStoppingOptions::Mode::max});
   Classifier best = net;
   for (int epoch = 1; epoch <= options.epochs && !stopping.should_stop(); ++epoch) {
     const auto start = std::chrono::steady_clock::now();
     const std::string label = "epoch " + std::to_string(epoch) + "/" + std::to_string(options.epochs);
-    optimizer.set_lr(options.learning_rate * std::pow(kDecay, epoch - 1));
+    // Large steps first, small ones in the end: a straight line down to nearly 0.
+    optimizer.set_lr(options.learning_rate * (options.epochs - epoch + 1) / options.epochs);
     const double train_loss = train_epoch(net, loader, optimizer, label);
     if (interrupted) break;
     const Evaluation result = evaluate(net, validation);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const bool improved = stopping.update(result.loss);
+    const bool improved = stopping.update(result.accuracy);
     std::printf("%s  train loss %.4f  validation loss %.4f  accuracy %.4f  %.1f s%s\n", label.c_str(), train_loss,
                 result.loss, result.accuracy, seconds, improved ? "  (best)" : "");
     std::fflush(stdout);
@@ -227,7 +231,7 @@ int main(int argc, char** argv) try {
   app.add_option("--lr", options.learning_rate, "Adam's learning rate in the first epoch")->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed, "Fixes the split, the initial weights, the order and the dropout");
   app.add_option("--threads", options.threads, "Threads to compute with; 0: as many as there are cores")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1024));
   app.add_option("--data", options.data, "The directory of the data set's four .gz files");
   auto* log_option =
       app.add_option("--log", options.log, "Write losses, accuracy and seconds of each epoch to this CSV file");

@@ -80,8 +80,7 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
-/// Starts the program, with one thread, since tests run side by side; `watch` sees its output after each read and may
-/// signal it.
+/// Starts the program; `watch` sees its output after each read and may signal it.
 Outcome run(const std::vector<std::string>& arguments, bool terminal = false,
             const std::function<void(pid_t, const std::string&)>& watch = {}) {
   const Directory directory;
@@ -97,7 +96,7 @@ Outcome run(const std::vector<std::string>& arguments, bool terminal = false,
       close(ends[1]);
     }
     dup2(open(errors.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
-    std::vector<const char*> argv = {ADJOINT_TRAIN_PROGRAM, "--threads", "1"};
+    std::vector<const char*> argv = {ADJOINT_TRAIN_PROGRAM};
     for (const std::string& argument : arguments) argv.push_back(argument.c_str());
     argv.push_back(nullptr);
     execv(argv[0], const_cast<char**>(argv.data()));
@@ -184,6 +183,29 @@ TEST_CASE("trains, logs, saves; a saved network has the same accuracy; the same 
   CHECK(read_file(saved) == first_saved);
 }
 
+TEST_CASE("stops early, when the validation accuracy has not improved for eight epochs") {
+  const DataSet set;
+  const std::string log = set / "log.csv", saved = set / "best.safetensors";
+  const Outcome outcome = run({"--data", set.path.string(), "--epochs", "100", "--log", log, "--save", saved});
+  CHECK(outcome.status == 0);
+  std::istringstream lines(read_file(log));
+  std::string line;
+  std::getline(lines, line);
+  double best = 0;
+  int best_epoch = 0, epochs = 0;
+  while (std::getline(lines, line)) {
+    std::smatch columns;
+    REQUIRE(std::regex_match(line, columns, std::regex("([^,]*),([^,]*),([^,]*),([^,]*),([^,]*)")));
+    ++epochs;
+    if (std::stod(columns[4]) > best) {
+      best = std::stod(columns[4]);
+      best_epoch = epochs;
+    }
+  }
+  CHECK(best > 0.9);
+  CHECK(epochs == best_epoch + 8);
+}
+
 TEST_CASE("a loss that is no number ends the training, and what was saved stays") {
   const DataSet set;
   const std::string saved = set / "best.safetensors";
@@ -203,9 +225,8 @@ TEST_CASE("Ctrl-C ends the training and saves") {
   const auto interrupt = [sent = false](pid_t child, const std::string& out) mutable {
     if (!sent && contains(out, "epoch 2/1000  train loss")) sent = kill(child, SIGINT) == 0;
   };
-  // So small a learning rate always improves, so that early stopping does not come first.
   const Outcome outcome =
-      run({"--data", set.path.string(), "--epochs", "1000", "--lr", "1e-6", "--save", saved}, false, interrupt);
+      run({"--data", set.path.string(), "--epochs", "1000", "--batch-size", "2", "--save", saved}, false, interrupt);
   CAPTURE(outcome.out);
   CHECK(outcome.status == 130);
   CHECK(contains(outcome.err, "interrupted"));
