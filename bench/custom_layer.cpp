@@ -1,8 +1,8 @@
 // How to measure a layer of one's own. Recording computes nothing, so what is measured ends in ad::eval, and each
 // iteration has inputs of its own, or the second one would find its work done.
 //
-//   cmake --preset bench && cmake --build build/bench --target bench_custom_layer &&
-//   build/bench/bench/bench_custom_layer
+//   cmake --preset release && cmake --build build/release --target bench_custom_layer &&
+//   build/release/bench/bench_custom_layer
 #include <adjoint/adjoint.hpp>
 
 #include <benchmark/benchmark.h>
