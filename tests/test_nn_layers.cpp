@@ -1,4 +1,6 @@
 // Layers, initial values, and the losses' errors (their values and gradients are in test_golden).
+#include "message_of.hpp"
+
 #include <adjoint/adjoint.hpp>
 
 #include <doctest/doctest.h>
@@ -13,16 +15,6 @@ namespace nn = ad::nn;
 using ad::Tensor;
 
 namespace {
-
-template <class Function>
-std::string message_of(const Function& function) {
-  try {
-    function();
-  } catch (const ad::Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

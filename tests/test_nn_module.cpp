@@ -1,3 +1,5 @@
+#include "message_of.hpp"
+
 #include <adjoint/adjoint.hpp>
 
 #include <doctest/doctest.h>
@@ -24,16 +26,6 @@ Names names_of(const nn::ModuleBase::NamedTensors& named) {
   Names names;
   for (const auto& [name, tensor] : named) names.push_back(name);
   return names;
-}
-
-template <class Function>
-std::string message_of(const Function& function) {
-  try {
-    function();
-  } catch (const ad::Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

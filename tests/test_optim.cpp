@@ -1,4 +1,6 @@
 // Optimizers by hand; test_golden compares whole trainings with PyTorch.
+#include "message_of.hpp"
+
 #include <adjoint/adjoint.hpp>
 
 #include <doctest/doctest.h>
@@ -15,16 +17,6 @@ using ad::Tensor;
 namespace {
 
 Tensor leaf(double value, ad::Dtype dtype = ad::float64) { return ad::full({}, value, dtype).requires_grad_(); }
-
-template <class Function>
-std::string message_of(const Function& function) {
-  try {
-    function();
-  } catch (const ad::Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();

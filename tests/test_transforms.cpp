@@ -1,12 +1,12 @@
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
+#include "message_of.hpp"
 
 #include <adjoint/adjoint.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 #include <string>
 
 namespace ad = adjoint;
@@ -22,15 +22,6 @@ double first(double x) { return std::tanh(x) + x * (1 - std::tanh(x) * std::tanh
 double second(double x) {
   const double t = std::tanh(x), d = 1 - t * t;
   return 2 * d - 2 * x * t * d;
-}
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const ad::Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 // A linear operation, the identity, that counts in which mode it is differentiated.

@@ -33,22 +33,12 @@ EagerGuard::~EagerGuard() { ThreadState::get().eager = before_; }
 
 namespace detail {
 void eval_pending() { evaluate_pending(); }
+
+GradMode::GradMode(bool enabled) noexcept : before_(std::exchange(ThreadState::get().grad_enabled, enabled)) {}
+GradMode::~GradMode() { ThreadState::get().grad_enabled = before_; }
 }  // namespace detail
 
 namespace {
-
-class GradMode {
- public:
-  explicit GradMode(bool enabled) noexcept : before_(ThreadState::get().grad_enabled) {
-    ThreadState::get().grad_enabled = enabled;
-  }
-  ~GradMode() { ThreadState::get().grad_enabled = before_; }
-  GradMode(const GradMode&) = delete;
-  GradMode& operator=(const GradMode&) = delete;
-
- private:
-  bool before_;
-};
 
 /// The cotangent of an output: what was given, or 1 for a single element.
 Tensor checked_cotangent(const char* operation, const Tensor& output, const Tensor& gradient, bool create_graph) {

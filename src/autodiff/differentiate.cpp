@@ -14,12 +14,7 @@
 namespace adjoint::detail {
 namespace {
 
-void execute_fork(Node& node) {
-  const Value& source = node.input(0)->value;
-  node.alias_value(source, 0, source.strides);
-}
-
-const Operation kFork{"input", Family::linear, execute_fork,
+const Operation kFork{"input", Family::linear, execute_alias,
                       0,       false,          1,
                       {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
 

@@ -49,6 +49,18 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
 std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
                                  const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents);
 
+/// While it lives, grad mode is as given: on for what a pass records only when that is itself differentiated.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) noexcept;
+  ~GradMode();
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// The start of a transformed function: a node of its own, with x's value, through which to differentiate.
 Tensor fork(const char* operation, const Tensor& x);
 

@@ -12,19 +12,6 @@
 namespace adjoint::detail {
 namespace {
 
-/// Grad mode for what a transform records: on only when its results are themselves differentiated.
-class ResultMode {
- public:
-  explicit ResultMode(bool nested) {
-    if (nested) enable_.emplace();
-    else disable_.emplace();
-  }
-
- private:
-  std::optional<EnableGradGuard> enable_;
-  std::optional<NoGradGuard> disable_;
-};
-
 /// Whether the outputs depend on something, other than the given starts, that is differentiated.
 bool depends_on_others(const DifferentiableGraph& graph, const Tensors& starts) {
   for (int i = 0; i < graph.size(); ++i) {
@@ -73,7 +60,7 @@ Tensor differentiable_gradient(const char* operation, const Traced& traced) {
 }
 
 Tensor pushed(const char* operation, const Tensor& gradient, const Traced& traced, const Tensor& v) {
-  const ResultMode mode(traced.nested);
+  const GradMode mode(traced.nested);
   const DifferentiableGraph graph(operation, {gradient});
   return or_zeros(push_forward(graph, {gradient}, traced.inputs, {v})[0], traced.inputs[0]);
 }
@@ -104,7 +91,7 @@ Tensors outputs_of(const Traced& traced) {
 std::pair<Tensor, Tensor> value_and_grad(const char* operation, const FunctionRef& f, const Tensor& x) {
   const Traced traced = trace(operation, f, {x});
   const Tensor& y = checked_scalar(operation, traced.outputs);
-  const ResultMode mode(traced.nested);
+  const GradMode mode(traced.nested);
   const DifferentiableGraph graph(operation, traced.outputs);
   const Tensor gradient = pull_back(graph, traced.outputs, {ones_like(y)}, traced.inputs, nullptr)[0];
   return {outputs_of(traced)[0], or_zeros(gradient, x)};
@@ -119,7 +106,7 @@ Tensors pull_back(const Traced& traced, const Tensors& cotangents) {
     check_like("vjp", "cotangent", i, cotangents[i], traced.outputs[i]);
     nested |= cotangents[i].requires_grad();
   }
-  const ResultMode mode(nested);
+  const GradMode mode(nested);
   const DifferentiableGraph graph("vjp", traced.outputs);
   Tensors results = pull_back(graph, traced.outputs, cotangents, traced.inputs, nullptr);
   for (std::size_t i = 0; i < results.size(); ++i) results[i] = or_zeros(results[i], traced.inputs[i]);
@@ -136,7 +123,7 @@ std::pair<Tensors, Tensors> jvp(const FunctionRef& f, const Tensors& primals, co
     nested |= tangents[i].requires_grad();
   }
   const Traced traced = trace("jvp", f, primals);
-  const ResultMode mode(traced.nested || nested);
+  const GradMode mode(traced.nested || nested);
   const DifferentiableGraph graph("jvp", traced.outputs);
   Tensors results = push_forward(graph, traced.outputs, traced.inputs, tangents);
   for (std::size_t i = 0; i < results.size(); ++i) results[i] = or_zeros(results[i], traced.outputs[i]);

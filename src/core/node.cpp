@@ -208,6 +208,16 @@ void Node::alias_value(const Value& source, std::int64_t offset, const Strides& 
   }
 }
 
+void Node::take_value_of(Node* source) {
+  if (source->is_computed()) {
+    alias_value(source->value, 0, source->value.strides);
+    set_computed();
+  } else {
+    set_inputs(&source, 1);
+    register_pending(*this);
+  }
+}
+
 // -- Cell -------------------------------------------------------------------------------------------------------------
 
 Cell* Cell::make(Node* source, bool requires_grad) {
@@ -248,13 +258,7 @@ Node* Cell::make_leaf(Node* source) {
   leaf->version = ++version_;
   leaf->cell = this;
   add_link();
-  if (source->is_computed()) {
-    leaf->alias_value(source->value, 0, source->value.strides);
-    leaf->set_computed();
-  } else {
-    leaf->set_inputs(&source, 1);
-    register_pending(*leaf);
-  }
+  leaf->take_value_of(source);
   return leaf;
 }
 
@@ -320,7 +324,6 @@ const Shape& Recorded::input_shape(int i) const { return node_->input(i)->shape;
 Dtype Recorded::input_dtype(int i) const { return node_->input(i)->dtype; }
 const Shape& Recorded::shape() const { return node_->shape; }
 Dtype Recorded::dtype() const { return node_->dtype; }
-bool Recorded::input_requires_grad(int i) const { return node_->input(i)->requires_grad; }
 const Operation* Recorded::input_operation(int i) const { return node_->input(i)->operation; }
 const void* Recorded::attribute_bytes() const noexcept { return node_->attribute_bytes(); }
 

@@ -117,6 +117,8 @@ class Node {
   void allocate_value();
   /// The value of another node, seen through `strides` from `offset` elements on.
   void alias_value(const Value& source, std::int64_t offset, const Strides& strides);
+  /// For a new node: its value is `source`'s, now, or when that is computed.
+  void take_value_of(Node* source);
 
   const Operation* const operation;
   const Shape shape;

@@ -22,7 +22,6 @@ class Recorded {
   Dtype input_dtype(int i) const;
   const Shape& shape() const;
   Dtype dtype() const;
-  bool input_requires_grad(int i) const;
   /// The operation that made an input.
   const Operation* input_operation(int i) const;
   template <class T>

@@ -21,6 +21,9 @@ struct ReduceAttributes {
 /// kernel: a kernels::Reduce.
 void execute_reduction(Node& node);
 
+/// The input's value as it is.
+void execute_alias(Node& node);
+
 // -- movement: the result reads its input's storage through other strides ---------------------------------------------
 
 void execute_reshape(Node& node);  // copies when no strides will do

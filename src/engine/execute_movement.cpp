@@ -58,6 +58,11 @@ void copy_if_small(Node& node) {
 
 }  // namespace
 
+void execute_alias(Node& node) {
+  const Value& source = node.input(0)->value;
+  node.alias_value(source, 0, source.strides);
+}
+
 void execute_reshape(Node& node) {
   const Node& input = *node.input(0);
   Strides strides;

@@ -1,35 +1,22 @@
 // Recording: a node for each operation.
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
+#include "engine/execute.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace adjoint::detail {
-namespace {
-
-void execute_leaf(Node& node) {
-  const Value& source = node.input(0)->value;
-  node.alias_value(source, 0, source.strides);
-}
-
-template <class T>
-void put(Node& node, T value) {
-  *static_cast<T*>(node.value.data) = value;
-}
-
-}  // namespace
-
-const Operation kLeaf{"leaf", Family::leaf, execute_leaf};
+const Operation kLeaf{"leaf", Family::leaf, execute_alias};
 const Operation kScalar{"scalar", Family::leaf, nullptr};
 
 bool is_addressable(const Shape& shape) noexcept {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 8;
   std::int64_t elements = 1;
-  for (std::int64_t size : shape) {
-    if (size < 0 || elements > std::numeric_limits<std::int64_t>::max() / 8 / std::max<std::int64_t>(1, size))
+  for (std::int64_t size : shape)
+    if (size < 0 || __builtin_mul_overflow(elements, std::max<std::int64_t>(1, size), &elements) || elements > kMost)
       return false;
-    if (size > 0) elements *= size;
-  }
   return true;
 }
 
@@ -74,29 +61,28 @@ Tensor record_again(const Node& node, const std::vector<Tensor>& inputs) {
                 node.attribute_bytes(), Node::kAttributeBytes);
 }
 
+void store_number(Scalar value, Dtype dtype, void* at) noexcept {
+  const auto store = [&](auto converted) { std::memcpy(at, &converted, sizeof converted); };
+  switch (dtype) {
+    case Dtype::float32:
+      return store(static_cast<float>(value.to_double()));
+    case Dtype::float64:
+      return store(value.to_double());
+    case Dtype::int64:
+      return store(value.to_int64());
+    case Dtype::int32:
+      return store(static_cast<std::int32_t>(value.to_int64()));
+    case Dtype::uint8:
+      return store(static_cast<std::uint8_t>(value.to_int64()));
+    case Dtype::bool_:
+      return store(value.to_double() != 0);
+  }
+}
+
 Tensor scalar_node(Scalar value, Dtype dtype) {
   Node* node = Node::make(kScalar, Shape{}, dtype);
   node->allocate_value();
-  switch (dtype) {
-    case Dtype::float32:
-      put(*node, static_cast<float>(value.to_double()));
-      break;
-    case Dtype::float64:
-      put(*node, value.to_double());
-      break;
-    case Dtype::int64:
-      put(*node, value.to_int64());
-      break;
-    case Dtype::int32:
-      put(*node, static_cast<std::int32_t>(value.to_int64()));
-      break;
-    case Dtype::uint8:
-      put(*node, static_cast<std::uint8_t>(value.to_int64()));
-      break;
-    case Dtype::bool_:
-      put(*node, value.is_floating() ? value.to_double() != 0 : value.to_int64() != 0);
-      break;
-  }
+  store_number(value, dtype, node->value.data);
   node->set_computed();
   return Access::take(node);
 }
@@ -115,14 +101,8 @@ Tensor detached(const Tensor& tensor) {
   Node* source = Access::node(tensor, "detach");
   Node* node = Node::make(kLeaf, source->shape, source->dtype);
   Tensor result = Access::take(node);
-  if (source->is_computed()) {
-    node->alias_value(source->value, 0, source->value.strides);
-    node->set_computed();
-  } else {
-    node->set_inputs(&source, 1);
-    register_pending(*node);
-    if (ThreadState::get().eager) evaluate(&node, 1);
-  }
+  node->take_value_of(source);
+  if (ThreadState::get().eager && !node->is_computed()) evaluate(&node, 1);
   return result;
 }
 

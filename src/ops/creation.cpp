@@ -63,29 +63,12 @@ void measure(const Nested& values, int depth, bool first, Shape* shape, bool* fl
   }
 }
 
-void put(Scalar value, Dtype dtype, std::byte*& at) {
-  const auto store = [&](auto converted) {
-    std::memcpy(at, &converted, sizeof converted);
-    at += sizeof converted;
-  };
-  switch (dtype) {
-    case Dtype::float32:
-      return store(static_cast<float>(value.to_double()));
-    case Dtype::float64:
-      return store(value.to_double());
-    case Dtype::int64:
-      return store(value.to_int64());
-    case Dtype::int32:
-      return store(static_cast<std::int32_t>(value.to_int64()));
-    case Dtype::uint8:
-      return store(static_cast<std::uint8_t>(value.to_int64()));
-    case Dtype::bool_:
-      return store(value.to_double() != 0);
-  }
-}
-
 void flatten_into(const Nested& values, Dtype dtype, std::byte*& at) {
-  if (!values.is_list) return put(values.scalar, dtype, at);
+  if (!values.is_list) {
+    store_number(values.scalar, dtype, at);
+    at += size_of(dtype);
+    return;
+  }
   for (const Nested& entry : values.list) flatten_into(entry, dtype, at);
 }
 
