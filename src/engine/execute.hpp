@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/node.hpp"
+#include "engine/memory_order.hpp"
 
 namespace adjoint::detail {
 
@@ -84,7 +85,6 @@ void execute_matmul(Node& node);
 
 /// The strides with which an array of `shape` is read as one of `target`, to which it broadcasts.
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& target) noexcept;
-bool is_row_major(const Shape& shape, const Strides& strides) noexcept;
 /// Copies a strided array into row-major memory.
 void copy_row_major(std::size_t element, const Shape& shape, const void* source, const Strides& strides,
                     void* destination);
