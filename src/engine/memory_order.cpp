@@ -108,6 +108,9 @@ void allocate_in_order(Node& node, const MemoryOrder& order) {
 }
 
 void count_layout_conversion() noexcept { conversions.fetch_add(1, std::memory_order_relaxed); }
+void count_if_channels_last(const Shape& shape, const Strides& strides) noexcept {
+  if (shape.size() == 4 && is_channels_last(shape, strides) && !is_row_major(shape, strides)) count_layout_conversion();
+}
 
 }  // namespace adjoint::detail
 
