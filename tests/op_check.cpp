@@ -48,7 +48,7 @@ std::string text(double value) {
 }
 
 std::string describe(const Case& sample) {
-  constexpr const char* layouts[] = {"", " transposed", " sliced", " flipped", " expanded"};
+  constexpr const char* layouts[] = {"", " transposed", " sliced", " flipped", " expanded", " channels-last"};
   std::string result = sample.label + " of";
   for (const Input& input : sample.inputs)
     result += " " + to_string(input.shape) + layouts[static_cast<int>(input.layout)];

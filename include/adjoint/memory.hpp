@@ -17,4 +17,9 @@ ADJOINT_API void reset_peak() noexcept;
 /// Gives cached memory back to the system.
 ADJOINT_API void trim() noexcept;
 
+/// How often activations were copied between row-major and channels-last memory since the start of the process.
+/// Convolutions and pooling compute channels-last; a network should convert where it begins, and where it ends or is
+/// looked at.
+ADJOINT_API std::int64_t layout_conversions() noexcept;
+
 }  // namespace adjoint::memory

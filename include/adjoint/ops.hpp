@@ -2,6 +2,7 @@
 
 #include <adjoint/ops/composite.hpp>
 #include <adjoint/ops/contraction.hpp>
+#include <adjoint/ops/convolution.hpp>
 #include <adjoint/ops/creation.hpp>
 #include <adjoint/ops/elementwise.hpp>
 #include <adjoint/ops/indexing.hpp>

@@ -18,8 +18,9 @@ struct Source {
   Strides strides;
 };
 
-Source source_of(const Node& input, const Shape& shape) {
-  const Strides strides = broadcast_strides(input.shape, input.value.strides, shape);
+/// `shape` and the result's strides are those in memory.
+Source source_of(const Node& input, const Node& node, const MemoryOrder& order, const Shape& shape) {
+  const Strides strides = order.apply(broadcast_strides(input.shape, input.value.strides, node.shape));
   Source source{Source::Kind::strided, static_cast<const std::byte*>(input.value.data), size_of(input.dtype), strides};
   bool single = true;
   for (int i = 0; i < shape.size(); ++i) single &= strides[i] == 0 || shape[i] == 1;
@@ -29,31 +30,31 @@ Source source_of(const Node& input, const Shape& shape) {
 }
 
 /// Whether a node's result may be written over this input: nobody else will read it.
-bool may_be_donated(const Node& node, int i) {
+bool may_be_donated(const Node& node, int i, const Strides& strides) {
   const Node& input = *node.input(i);
   const bool read_later = node.requires_grad && !node.released_by && (node.reads >> i & 1);
   const Storage* storage = input.value.storage;
   return !read_later && storage && input.uses() == 1 && !input.keeps_own_value() &&
          size_of(input.dtype) == size_of(node.dtype) && input.shape == node.shape &&
-         is_row_major(input.shape, input.value.strides) && !storage->is_shared() && storage->is_writable() &&
+         same_places(input.shape, input.value.strides, strides) && !storage->is_shared() && storage->is_writable() &&
          storage->data() == input.value.data;
 }
 
-void allocate_or_take_over(Node& node) {
+void allocate_or_take_over(Node& node, const MemoryOrder& order) {
+  const Strides strides = order.strides(node.shape);
   for (int i = 0; i < node.input_count(); ++i)
-    if (may_be_donated(node, i)) {
-      node.alias_value(node.input(i)->value, 0, row_major_strides(node.shape));
-      return;
-    }
-  node.allocate_value();
+    if (may_be_donated(node, i, strides)) return node.alias_value(node.input(i)->value, 0, strides);
+  allocate_in_order(node, order);
 }
 
 void run_tiles(Node& node, kernels::TileKernel kernel) {
   const std::int64_t n = numel(node.shape);
   const int count = node.input_count();
+  const MemoryOrder order = MemoryOrder::of_result(node, true);
+  const Shape shape = order.apply(node.shape);
   Source sources[3];
-  for (int i = 0; i < count; ++i) sources[i] = source_of(*node.input(i), node.shape);
-  allocate_or_take_over(node);
+  for (int i = 0; i < count; ++i) sources[i] = source_of(*node.input(i), node, order, shape);
+  allocate_or_take_over(node, order);
   auto* output = static_cast<std::byte*>(node.value.data);
   const std::size_t output_element = size_of(node.dtype);
 
@@ -74,7 +75,7 @@ void run_tiles(Node& node, kernels::TileKernel kernel) {
         if (source.kind == Source::Kind::single && filled[i]) continue;
         filled[i] = true;  // a single element fills its tile once; the first tile of a chunk is the longest
         const kernels::View view{const_cast<std::byte*>(source.data), source.strides};
-        kernels::load(source.element, node.shape, view, first, length, buffers[i]);
+        kernels::load(source.element, shape, view, first, length, buffers[i]);
       }
       kernel(length, inputs, output + first * static_cast<std::int64_t>(output_element));
     }
@@ -104,15 +105,6 @@ Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shap
   return result;
 }
 
-bool is_row_major(const Shape& shape, const Strides& strides) noexcept {
-  std::int64_t expected = 1;
-  for (int i = shape.size() - 1; i >= 0; --i) {
-    if (shape[i] != 1 && strides[i] != expected) return false;
-    expected *= shape[i];
-  }
-  return true;
-}
-
 void copy_row_major(std::size_t element, const Shape& shape, const void* source, const Strides& strides,
                     void* destination) {
   const std::int64_t n = numel(shape);
@@ -131,6 +123,7 @@ const void* row_major_data(Node& node) {
   }
   Rare& rare = node.rare();
   if (!rare.contiguous) {
+    count_if_channels_last(node.shape, node.value.strides);
     Storage* copy = Storage::allocate(static_cast<std::size_t>(numel(node.shape)) * size_of(node.dtype));
     copy_row_major(size_of(node.dtype), node.shape, node.value.data, node.value.strides, copy->data());
     rare.contiguous = copy;

@@ -44,6 +44,17 @@ bool reshaped_strides(const Shape& from, const Strides& strides, const Shape& to
   return true;
 }
 
+/// A row-major array around one of its dims: how many there are, its size, and the elements of each position.
+struct Around {
+  std::int64_t outer, size, inner;
+};
+Around around(const Shape& shape, int dim) {
+  Around result{1, shape[dim], 1};
+  for (int i = 0; i < dim; ++i) result.outer *= shape[i];
+  for (int i = dim + 1; i < shape.size(); ++i) result.inner *= shape[i];
+  return result;
+}
+
 // A slice is copied rather than keep alive a storage this many times its size.
 constexpr std::size_t kSliceKeeps = 8;
 
@@ -71,6 +82,7 @@ void execute_reshape(Node& node) {
   } else if (reshaped_strides(input.shape, input.value.strides, node.shape, &strides)) {
     node.alias_value(input.value, 0, strides);
   } else {
+    count_if_channels_last(input.shape, input.value.strides);
     node.allocate_value();
     copy_row_major(size_of(node.dtype), input.shape, input.value.data, input.value.strides, node.value.data);
   }
@@ -103,25 +115,24 @@ void execute_slice(Node& node) {
 void execute_unslice(Node& node) {
   const Node& input = *node.input(0);
   const auto [dim, start, step] = node.attributes<SliceAttributes>();
-  const std::size_t element = size_of(node.dtype);
-  node.allocate_value();
+  const auto element = static_cast<std::int64_t>(size_of(node.dtype));
+  const MemoryOrder order = MemoryOrder::of_result(node);
+  allocate_in_order(node, order);
   auto* output = static_cast<std::byte*>(node.value.data);
-  std::memset(output, 0, static_cast<std::size_t>(adjoint::numel(node.shape)) * element);
-  const int d = static_cast<int>(dim);
-  std::int64_t outer = 1, inner = 1;
-  for (int i = 0; i < d; ++i) outer *= node.shape[i];
-  for (int i = d + 1; i < node.shape.size(); ++i) inner *= node.shape[i];
-  const std::int64_t length = input.shape[d];
-  const kernels::View view{input.value.data, input.value.strides};
-  const auto bytes = static_cast<std::int64_t>(element);
+  std::memset(output, 0, static_cast<std::size_t>(adjoint::numel(node.shape) * element));
+  const auto [outer, size, inner] = around(order.apply(node.shape), order.position(static_cast<int>(dim)));
+  const Shape shape = order.apply(input.shape);
+  const std::int64_t length = input.shape[static_cast<int>(dim)];
+  const kernels::View view{input.value.data, order.apply(input.value.strides)};
   for (std::int64_t i = 0; i < outer; ++i) {
-    std::byte* block = output + (i * node.shape[d] + start) * inner * bytes;
+    std::byte* block = output + (i * size + start) * inner * element;
     if (step == 1) {
-      kernels::load(element, input.shape, view, i * length * inner, length * inner, block);
+      kernels::load(size_of(node.dtype), shape, view, i * length * inner, length * inner, block);
       continue;
     }
     for (std::int64_t k = 0; k < length; ++k)
-      kernels::load(element, input.shape, view, (i * length + k) * inner, inner, block + k * step * inner * bytes);
+      kernels::load(size_of(node.dtype), shape, view, (i * length + k) * inner, inner,
+                    block + k * step * inner * element);
   }
 }
 
@@ -140,19 +151,19 @@ void execute_flip(Node& node) {
 
 void execute_cat(Node& node) {
   const int dim = static_cast<int>(node.attributes<CatAttributes>().dim);
-  const std::size_t element = size_of(node.dtype);
-  node.allocate_value();
+  const auto element = static_cast<std::int64_t>(size_of(node.dtype));
+  const MemoryOrder order = MemoryOrder::of_result(node);
+  allocate_in_order(node, order);
   auto* output = static_cast<std::byte*>(node.value.data);
-  std::int64_t outer = 1, inner = 1, start = 0;
-  for (int i = 0; i < dim; ++i) outer *= node.shape[i];
-  for (int i = dim + 1; i < node.shape.size(); ++i) inner *= node.shape[i];
+  const auto [outer, size, inner] = around(order.apply(node.shape), order.position(dim));
+  std::int64_t start = 0;
   for (int k = 0; k < node.input_count(); ++k) {
     const Node& input = *node.input(k);
     const std::int64_t block = input.shape[dim] * inner;
-    const kernels::View view{input.value.data, input.value.strides};
+    const kernels::View view{input.value.data, order.apply(input.value.strides)};
     for (std::int64_t i = 0; i < outer; ++i)
-      kernels::load(element, input.shape, view, i * block, block,
-                    output + (i * node.shape[dim] + start) * inner * static_cast<std::int64_t>(element));
+      kernels::load(size_of(node.dtype), order.apply(input.shape), view, i * block, block,
+                    output + (i * size + start) * inner * element);
     start += input.shape[dim];
   }
 }

@@ -11,19 +11,29 @@ namespace adjoint::detail {
 namespace {
 
 kernels::View view_of(const Node& node) { return {node.value.data, node.value.strides}; }
-
-std::int64_t index_at(const Node& index, std::int64_t position) {
-  std::int64_t value = 0;
-  kernels::load(sizeof value, index.shape, view_of(index), position, 1, &value);
-  return value;
+kernels::View view_of(const Node& node, const MemoryOrder& order) {
+  return {node.value.data, order.apply(node.value.strides)};
 }
 
-[[noreturn]] void throw_bad_index(const Node& node, const Node& index, std::int64_t position, std::int64_t size) {
-  throw ValueError(std::string(node.operation->name) + ": index " + std::to_string(index_at(index, position)) +
-                   " at position " + std::to_string(position) + " of the index of shape " + to_string(index.shape) +
-                   " is out of range: dim " + std::to_string(node.attributes<IndexAttributes>().dim) + " of shape " +
-                   to_string(node.input(0)->shape) + " has size " + std::to_string(size) + ", so it must lie in [0, " +
-                   std::to_string(size) + ")");
+/// `position` counts in the order in which the index was read.
+[[noreturn]] void throw_bad_index(const Node& node, const Node& index, const MemoryOrder& order,
+                                  std::int64_t position) {
+  const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
+  const Shape shape = order.apply(index.shape);
+  std::int64_t value = 0;
+  kernels::load(sizeof value, shape, view_of(index, order), position, 1, &value);
+  Dims at = shape;
+  for (int i = shape.size() - 1; i >= 0; --i) {
+    at[i] = position % shape[i];
+    position /= shape[i];
+  }
+  at = order.undo(at);
+  const Shape& input = node.input(0)->shape;
+  const std::int64_t size = input.empty() ? 1 : input[dim];
+  throw ValueError(std::string(node.operation->name) + ": index " + std::to_string(value) + " at position " +
+                   to_string(at) + " of the index of shape " + to_string(index.shape) + " is out of range: dim " +
+                   std::to_string(dim) + " of shape " + to_string(input) + " has size " + std::to_string(size) +
+                   ", so it must lie in [0, " + std::to_string(size) + ")");
 }
 
 }  // namespace
@@ -31,22 +41,25 @@ std::int64_t index_at(const Node& index, std::int64_t position) {
 void execute_gather(Node& node) {
   const Node &input = *node.input(0), &index = *node.input(1);
   const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
-  node.allocate_value();
+  const MemoryOrder order = MemoryOrder::of_result(node);
+  allocate_in_order(node, order);
   std::int64_t bad = 0;
-  if (!kernels::gather(size_of(node.dtype), dim, input.shape, view_of(input), index.shape, view_of(index),
-                       node.value.data, &bad))
-    throw_bad_index(node, index, bad, input.shape[dim]);
+  if (!kernels::gather(size_of(node.dtype), order.position(dim), order.apply(input.shape), view_of(input, order),
+                       order.apply(index.shape), view_of(index, order), node.value.data, &bad))
+    throw_bad_index(node, index, order, bad);
 }
 
 void execute_scatter_add(Node& node) {
   const Node &input = *node.input(0), &index = *node.input(1), &source = *node.input(2);
   const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
-  node.allocate_value();
-  copy_row_major(size_of(node.dtype), node.shape, input.value.data, input.value.strides, node.value.data);
+  const MemoryOrder order = MemoryOrder::of_result(node);
+  allocate_in_order(node, order);
+  copy_row_major(size_of(node.dtype), order.apply(node.shape), input.value.data, order.apply(input.value.strides),
+                 node.value.data);
   std::int64_t bad = 0;
-  if (!kernels::scatter_add(node.dtype, dim, node.shape, node.value.data, index.shape, view_of(index), view_of(source),
-                            &bad))
-    throw_bad_index(node, index, bad, node.shape[dim]);
+  if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data,
+                            order.apply(index.shape), view_of(index, order), view_of(source, order), &bad))
+    throw_bad_index(node, index, order, bad);
 }
 
 void execute_checked_index(Node& node) {

@@ -1,11 +1,12 @@
 // Reductions. How the terms are grouped depends on shapes and strides alone: by rows where the reduced dims lie
-// contiguously, by columns where the kept ones do, else on a copy that is ordered so.
+// contiguously, by columns where the innermost kept ones do, else on a copy that is ordered so.
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace adjoint::detail {
@@ -17,6 +18,8 @@ using kernels::Reduce;
 constexpr std::int64_t kBlock = 1 << 16;
 // Columns are added up over this many rows at a time: blocked summation, and work for threads.
 constexpr std::int64_t kColumnRows = 64;
+// Fewer columns than this are rather copied: a kernel is called for each row of them.
+constexpr std::int64_t kFewestColumns = 4;
 
 struct Job {
   Reduce reduce;
@@ -62,41 +65,77 @@ void by_rows(const Job& job, const std::byte* input, std::int64_t rows, std::int
   });
 }
 
-/// The kept dims contiguous, the reduced ones anywhere: rows of kept elements are accumulated.
-void by_columns(const Job& job, std::int64_t columns, std::int64_t n) {
+/// The offset of a position, counted in row-major order.
+std::int64_t offset_of(std::int64_t position, const Shape& shape, const Strides& strides) {
+  std::int64_t offset = 0;
+  for (int d = shape.size() - 1; d > 0; --d) {
+    offset += position % shape[d] * strides[d];
+    position /= shape[d];
+  }
+  return shape.empty() ? 0 : offset + position * strides[0];
+}
+
+/// The innermost kept dim contiguous, the reduced ones anywhere: rows of kept elements are accumulated, for each
+/// position of the outer kept dims.
+void by_columns(const Job& job, std::int64_t n) {
   const auto element = static_cast<std::int64_t>(job.element);
   const auto accumulate = kernels::table().accumulate[static_cast<int>(job.reduce)][static_cast<int>(job.dtype)];
+  Shape outer_dims = job.kept;
+  outer_dims.erase(outer_dims.size() - 1);
+  const std::int64_t columns = job.kept.back(), outer = numel(outer_dims);
   const std::int64_t blocks = (n + kColumnRows - 1) / kColumnRows;
-  const auto row_at = [&](std::int64_t i) {  // the i-th position of the reduced dims
-    std::int64_t offset = 0;
-    for (int d = job.reduced.size() - 1; d >= 0; --d) {
-      offset += i % job.reduced[d] * job.reduced_strides[d];
-      i /= job.reduced[d];
-    }
-    return job.input + offset * element;
-  };
-  std::vector<std::byte> partial(static_cast<std::size_t>(blocks > 1 ? (blocks - 1) * columns * element : 0));
-  const auto sum_of = [&](std::int64_t block) {
-    return block == 0 ? job.output : partial.data() + (block - 1) * columns * element;
+  std::vector<std::byte> partial(static_cast<std::size_t>(outer * (blocks - 1) * columns * element));
+  const auto sum_of = [&](std::int64_t o, std::int64_t block) {
+    return block == 0 ? job.output + o * columns * element
+                      : partial.data() + (o * (blocks - 1) + block - 1) * columns * element;
   };
   // Wide columns are cut too; each is added up by itself.
   const std::int64_t width = std::min(columns, std::max<std::int64_t>(kernels::kTile, kGrain / kColumnRows));
   const std::int64_t strips = (columns + width - 1) / width;
-  const auto run = [&](std::int64_t chunk) {
-    const std::int64_t block = chunk / strips, left = chunk % strips * width;
+  const auto run = [&](std::int64_t piece) {
+    const std::int64_t left = piece % strips * width, block = piece / strips % blocks, o = piece / strips / blocks;
     const std::int64_t count = std::min(width, columns - left);
-    std::byte* sum = sum_of(block) + left * element;
+    const std::byte* input = job.input + (offset_of(o, outer_dims, job.kept_strides) + left) * element;
+    const auto row_at = [&](std::int64_t i) {
+      return input + offset_of(i, job.reduced, job.reduced_strides) * element;
+    };
+    std::byte* sum = sum_of(o, block) + left * element;
     const std::int64_t first = block * kColumnRows, last = std::min(n, first + kColumnRows);
-    std::memcpy(sum, row_at(first) + left * element, static_cast<std::size_t>(count * element));
-    for (std::int64_t i = first + 1; i < last; ++i) accumulate(count, row_at(i) + left * element, sum);
+    std::memcpy(sum, row_at(first), static_cast<std::size_t>(count * element));
+    for (std::int64_t i = first + 1; i < last; ++i) accumulate(count, row_at(i), sum);
   };
-  if (n * columns < kGrain)
-    for (std::int64_t chunk = 0; chunk < blocks * strips; ++chunk) run(chunk);
-  else parallel_for(blocks * strips, run);
+  // Pieces are small: some together are worth a thread.
+  const std::int64_t pieces = outer * blocks * strips;
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / (std::min(n, kColumnRows) * width));
+  parallel_for((pieces + per_chunk - 1) / per_chunk, [&](std::int64_t chunk) {
+    const std::int64_t end = std::min(pieces, (chunk + 1) * per_chunk);
+    for (std::int64_t piece = chunk * per_chunk; piece < end; ++piece) run(piece);
+  });
   // The blocks' sums, pairwise.
-  for (std::int64_t step = 1; step < blocks; step *= 2)
-    for (std::int64_t block = 0; block + step < blocks; block += 2 * step)
-      accumulate(columns, sum_of(block + step), sum_of(block));
+  for (std::int64_t o = 0; o < outer; ++o)
+    for (std::int64_t step = 1; step < blocks; step *= 2)
+      for (std::int64_t block = 0; block + step < blocks; block += 2 * step)
+        accumulate(columns, sum_of(o, block + step), sum_of(o, block));
+}
+
+/// By falling strides, so that dims that lie behind one another can be joined.
+void sort_by_strides(Shape& shape, Strides& strides) {
+  for (int i = 1; i < shape.size(); ++i)
+    for (int k = i; k > 0 && strides[k - 1] < strides[k]; --k) {
+      std::swap(strides[k - 1], strides[k]);
+      std::swap(shape[k - 1], shape[k]);
+    }
+}
+
+/// Joins neighbouring dims that step as one.
+void join(Shape& shape, Strides& strides) {
+  for (int i = shape.size() - 2; i >= 0; --i)
+    if (strides[i] == strides[i + 1] * shape[i + 1]) {
+      shape[i] *= shape[i + 1];
+      strides[i] = strides[i + 1];
+      shape.erase(i + 1);
+      strides.erase(i + 1);
+    }
 }
 
 }  // namespace
@@ -126,14 +165,13 @@ void execute_reduction(Node& node) {
   if (n == 0) return identity(job, rows, job.output);
 
   const bool position = job.reduce == Reduce::argmax || job.reduce == Reduce::argmin;
-  if (is_row_major(job.reduced, job.reduced_strides)) {
-    // The rows lie at one distance if the kept dims, seen without the row, do.
-    bool regular = true;
-    for (int i = job.kept.size() - 2; i >= 0; --i)
-      regular &= job.kept_strides[i] == job.kept_strides[i + 1] * job.kept[i + 1];
-    if (regular) return by_rows(job, job.input, rows, n, job.kept.empty() ? n : job.kept_strides.back());
-  }
-  if (!position && is_row_major(job.kept, job.kept_strides)) return by_columns(job, rows, n);
+  if (!position) sort_by_strides(job.reduced, job.reduced_strides);
+  join(job.reduced, job.reduced_strides);
+  join(job.kept, job.kept_strides);
+  if (is_row_major(job.reduced, job.reduced_strides) && job.kept.size() <= 1)
+    return by_rows(job, job.input, rows, n, job.kept.empty() ? n : job.kept_strides.back());
+  if (!position && !job.kept.empty() && job.kept_strides.back() == 1 && job.kept.back() >= kFewestColumns)
+    return by_columns(job, n);
 
   Shape order = job.kept;
   Strides strides = job.kept_strides;

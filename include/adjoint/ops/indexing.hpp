@@ -10,8 +10,8 @@ namespace adjoint {
 /// sizes; the result has the index's shape.
 ADJOINT_API Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index);
 /// x, with source[i][j][k] added at [i][index[i][j][k]][k] (for dim 1). Index and source have one shape, at most x's
-/// in the other dims. Equal positions add up, in row-major order. Throws DtypeError unless x and source have one
-/// dtype, other than bool.
+/// in the other dims. Equal positions add up, in an order that depends on shapes and strides alone. Throws DtypeError
+/// unless x and source have one dtype, other than bool.
 ADJOINT_API Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source);
 /// The positions of one dim that a one-dimensional index lists.
 ADJOINT_API Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index);

@@ -59,6 +59,7 @@ std::vector<Input> one_operand(const Domain& domain) {
                                             {{5, 7}, Layout::transposed},
                                             {{33, 35}, Layout::transposed},
                                             {{3, 1, 4, 2}, Layout::transposed},
+                                            {{2, 3, 5, 19}, Layout::channels_last},
                                             {{515}, Layout::sliced},
                                             {{4, 3, 5}, Layout::sliced},
                                             {{1025}, Layout::flipped},
@@ -88,6 +89,8 @@ std::vector<std::vector<Input>> two_operands(const Domain& a, const Domain& b) {
   add({2, 513}, Layout::contiguous, {513}, Layout::sliced);
   add({513, 1}, Layout::contiguous, {1, 3}, Layout::contiguous);
   add({33, 35}, Layout::transposed, {33, 35}, Layout::contiguous);
+  add({2, 3, 5, 19}, Layout::channels_last, {3, 1, 1}, Layout::contiguous);
+  add({2, 3, 5, 19}, Layout::contiguous, {2, 3, 5, 19}, Layout::channels_last);
   add({33, 35}, Layout::flipped, {33, 35}, Layout::transposed);
   add({1025}, Layout::sliced, {1025}, Layout::flipped);
   add({6, 5}, Layout::expanded, {6, 5}, Layout::contiguous);

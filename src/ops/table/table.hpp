@@ -24,10 +24,11 @@ using Tensors = std::vector<Tensor>;
 /// one, whose other elements no operation may read (they are NaN, or -99).
 enum class Layout : std::uint8_t {
   contiguous,
-  transposed,  // dims in reverse order
-  sliced,      // every second position of the last dim
-  flipped,     // every dim backwards
-  expanded,    // the first dim repeated
+  transposed,     // dims in reverse order
+  sliced,         // every second position of the last dim
+  flipped,        // every dim backwards
+  expanded,       // the first dim repeated
+  channels_last,  // dim 1 behind the others
 };
 
 /// What an input's elements are drawn from. All are numbers that float32 holds exactly.
@@ -140,6 +141,7 @@ std::vector<Row> reduction_rows();
 std::vector<Row> movement_rows();
 std::vector<Row> indexing_rows();
 std::vector<Row> contraction_rows();
+std::vector<Row> convolution_rows();
 std::vector<Row> composite_rows();
 std::vector<Row> loss_rows();
 std::vector<Row> creation_rows();
