@@ -132,6 +132,16 @@ void mlp_1024_1024_1024_1024(benchmark::State& state) {
 }
 BENCHMARK(mlp_1024_1024_1024_1024)->Apply(threads);
 
+void cnn_28x28(benchmark::State& state) {
+  const Setting setting(state);
+  ad::bench::ConvolutionalNet net;
+  ad::optim::Adam optimizer(net.parameters());
+  train(state, net, optimizer, cross_entropy, [] {
+    return Batch{ad::randn({64, 1, 28, 28}), ad::randint(0, 10, {64})};
+  });
+}
+BENCHMARK(cnn_28x28)->Apply(threads);
+
 /// All outputs of 32 times count.
 void lstm(benchmark::State& state) {
   const Setting setting(state);

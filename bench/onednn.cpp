@@ -231,4 +231,36 @@ BENCHMARK_CAPTURE(convolution_onednn, backward_weights, Pass::backward_weights)
     ->Name("convolution/onednn/backward_weights")
     ->Apply(convolution_sizes);
 
+void convolution_adjoint(benchmark::State& state, Pass pass) {
+  const Threads threads(state, 4);
+  const ConvolutionSizes s(state);
+  const auto channels_last = [&](std::int64_t channels) {
+    return ad::permute(ad::randn({s.batch, s.size, s.size, channels}), {0, 3, 1, 2});
+  };
+  Inputs input([&] { return channels_last(s.in); }), weight([&] {
+    return ad::randn({s.out, s.in, 3, 3});
+  }),
+      output([&] { return channels_last(s.out); });
+  for (auto _ : state) {
+    const Tensor x = input.next().requires_grad_(pass == Pass::backward_data),
+                 w = weight.next().requires_grad_(pass == Pass::backward_weights);
+    Tensor result = ad::conv2d(x, w, {}, {.padding = 1});
+    // Nobody holds the convolution itself any more, so that only its gradient is computed.
+    if (pass != Pass::forward)
+      result =
+          ad::autograd::grad({std::move(result)}, {x.requires_grad() ? x : w}, {.grad_outputs = {output.next()}})[0];
+    ad::eval(result);
+  }
+  count_flops(state, s.flops());
+}
+BENCHMARK_CAPTURE(convolution_adjoint, forward, Pass::forward)
+    ->Name("convolution/adjoint/forward")
+    ->Apply(convolution_sizes);
+BENCHMARK_CAPTURE(convolution_adjoint, backward_data, Pass::backward_data)
+    ->Name("convolution/adjoint/backward_data")
+    ->Apply(convolution_sizes);
+BENCHMARK_CAPTURE(convolution_adjoint, backward_weights, Pass::backward_weights)
+    ->Name("convolution/adjoint/backward_weights")
+    ->Apply(convolution_sizes);
+
 }  // namespace

@@ -174,8 +174,8 @@ std::string text(const ad::Shape& shape) {
 std::string name_of(const Row& row, const char* direction, const Case& sample, ad::Dtype dtype) {
   std::string shapes;
   for (const Input& input : sample.inputs) {
-    constexpr const char* layouts[] = {"", ".transposed", ".sliced", ".flipped", ".expanded"};
-    shapes += (shapes.empty() ? "" : ",") + text(input.shape) + layouts[static_cast<int>(input.layout)];
+    shapes += (shapes.empty() ? "" : ",") + text(input.shape);
+    if (input.layout != Layout::contiguous) shapes += std::string(".") + table::name_of(input.layout);
   }
   // Where the dtype is not ours to choose, that of what the operation is about.
   if (sample.inputs.empty()) {

@@ -30,6 +30,7 @@ enum class Layout : std::uint8_t {
   expanded,       // the first dim repeated
   channels_last,  // dim 1 behind the others
 };
+const char* name_of(Layout layout) noexcept;
 
 /// What an input's elements are drawn from. All are numbers that float32 holds exactly.
 struct Domain {
