@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Remakes the numbers that test_golden.cpp compares with, by PyTorch on the CPU in float64.
+"""Remakes the numbers that test_golden.cpp and test_bench_models.cpp compare with, by PyTorch on the CPU in float64.
 
     python3 -m venv venv && venv/bin/pip install torch safetensors
     venv/bin/python tests/golden/make_golden.py
 
-Writes mlp.safetensors and losses.safetensors beside itself. Made with torch 2.15.0 and safetensors 0.8.
+Writes mlp.safetensors, losses.safetensors and models.safetensors beside itself. Made with torch 2.15.0 and safetensors
+0.8.
 """
 import pathlib
 
@@ -110,5 +111,28 @@ def losses():
     return out
 
 
-for file, tensors in (("mlp", mlp()), ("losses", losses())):
+def models():
+    torch.manual_seed(4)
+    out = {}
+
+    def add(case, net, input):
+        """The output, and the gradients of its sum weighted by a random cotangent."""
+        for p in net.parameters():  # some start as zeros and ones
+            torch.nn.init.normal_(p, 0.2, 0.5)
+        input.requires_grad_()
+        output = net(input)
+        output = output[0] if isinstance(output, tuple) else output
+        cotangent = torch.randn_like(output)
+        output.backward(cotangent)
+        out.update({f"{case}/input": input.detach(), f"{case}/cotangent": cotangent, f"{case}/output": output.detach(),
+                    f"{case}/gradient": input.grad})
+        for name, p in net.named_parameters():
+            out.update({f"{case}/initial/{name}": p.detach(), f"{case}/gradient/{name}": p.grad})
+
+    add("lstm", torch.nn.LSTM(3, 5), torch.randn(4, 2, 3))
+    add("encoder_layer", torch.nn.TransformerEncoderLayer(6, 2, 7, dropout=0, batch_first=True), torch.randn(2, 4, 6))
+    return out
+
+
+for file, tensors in (("mlp", mlp()), ("losses", losses()), ("models", models())):
     save_file({name: t.clone() for name, t in tensors.items()}, HERE / f"{file}.safetensors")

@@ -27,6 +27,10 @@ Case one_floating(std::string label, std::vector<Input> inputs, OneCall call, On
   return result;
 }
 
+Case timed(std::string label, std::vector<Input> inputs, OneCall call) {
+  return {std::move(label), std::move(inputs), several(std::move(call)), {}};
+}
+
 ErrorInput shape_error(OneCall call, std::vector<std::string> mentions) {
   return {ErrorKind::shape, without_inputs(std::move(call)), std::move(mentions)};
 }
@@ -104,6 +108,8 @@ Row unary(const char* name, Family family, Unary f, const Domain& domain, OnInte
           return map(
               x, [f](const double* v) { return f.oracle(v[0]); }, result);
         }));
+  row.timed = {
+      timed(std::string(name) + "(x)", {{kTimed, domain}}, [f](const Tensors& x) { return f.operation(x[0]); })};
   return row;
 }
 
@@ -138,6 +144,8 @@ Row binary(const char* name, Family family, Binary f, const Domain& a, const Dom
           return oracle({number, x[0]});
         }));
   }
+  row.timed = {
+      timed(text + "(a, b)", {{kTimed, a}, {kTimed, b}}, [f](const Tensors& x) { return f.tensors(x[0], x[1]); })};
   row.errors.push_back(shape_error(
       [f](const Tensors&) {
         return f.tensors(zeros({2, 3}), zeros({2, 4}));

@@ -63,6 +63,9 @@ Array transposed(const Array& input, const Array& w, const Array* bias, const Co
   return like(input, y);
 }
 
+/// For the benchmarks: 64 channels of 32 x 32, as they lie between the layers of a network.
+Input timed_images() { return {{32, 64, 32, 32}, L::channels_last}; }
+
 Row conv2d_row() {
   Row row{"conv2d", Family::bilinear, kRefused, {}};
   const auto add = [&](const Input& x, const Input& w, const Conv2dOptions& o, const std::string& options) {
@@ -99,6 +102,8 @@ Row conv2d_row() {
         [padded](const Tensors& t) { return conv2d(t[0], t[1], t[2], padded); },
         [padded](const Arrays& a) { return convolved(a[0], a[1], &a[2], padded); }));
 
+  row.timed = {timed("conv2d(x, weight, bias, {padding 1})", {timed_images(), {{64, 64, 3, 3}}, {{64}}},
+                     [padded](const Tensors& t) { return conv2d(t[0], t[1], t[2], padded); })};
   const auto call = [](const Shape& x, const Shape& w, const Conv2dOptions& o = {}, const Tensor& bias = {}) {
     return [=](const Tensors&) { return conv2d(zeros(x), zeros(w), bias, o); };
   };
@@ -150,6 +155,8 @@ Row conv_transpose2d_row() {
       [](const Tensors& t) { return conv_transpose2d(t[0], t[1], t[2]); },
       [](const Arrays& a) { return transposed(a[0], a[1], &a[2], {}); }));
 
+  row.timed = {timed("conv_transpose2d(x, weight, bias)", {timed_images(), {{64, 64, 3, 3}}, {{64}}},
+                     [](const Tensors& t) { return conv_transpose2d(t[0], t[1], t[2]); })};
   const auto call = [](const Shape& x, const Shape& w, const Options& o = {}, const Tensor& bias = {}) {
     return [=](const Tensors&) { return conv_transpose2d(zeros(x), zeros(w), bias, o); };
   };
@@ -265,6 +272,9 @@ Row max_pool_row(const char* name, bool with_indices) {
   add({{1, 2, 9, 8}, L::channels_last, distinct()}, {{2, 3}, 2, 0, {3, 1}, true},
       "{2, 3}, stride 2, dilation {3, 1}, ceil_mode");
 
+  row.timed = {timed(row.name + "(x, 2)", {timed_images()}, [with_indices](const Tensors& t) {
+    return with_indices ? max_pool2d_with_indices(t[0], 2).values : max_pool2d(t[0], 2);
+  })};
   const auto call = [with_indices](const Shape& x, IntPair kernel, const MaxPool2dOptions& o = {}) {
     return [=](const Tensors&) {
       return with_indices ? max_pool2d_with_indices(zeros(x), kernel, o).values : max_pool2d(zeros(x), kernel, o);
@@ -314,6 +324,7 @@ Row avg_pool2d_row() {
               });
             }));
       }
+  row.timed = {timed("avg_pool2d(x, 2)", {timed_images()}, [](const Tensors& t) { return avg_pool2d(t[0], 2); })};
   const auto call = [](const Shape& x, IntPair kernel, const AvgPool2dOptions& o = {}) {
     return [=](const Tensors&) { return avg_pool2d(zeros(x), kernel, o); };
   };
@@ -359,6 +370,8 @@ Row adaptive_avg_pool2d_row() {
                         return sum / count;
                       }));
         }));
+  row.timed = {timed("adaptive_avg_pool2d(x, 1)", {timed_images()},
+                     [](const Tensors& t) { return adaptive_avg_pool2d(t[0], 1); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {

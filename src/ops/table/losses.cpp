@@ -47,6 +47,8 @@ Row difference_row(const char* name, Tensor (*loss)(const Tensor&, const Tensor&
           [f, reduction = reduction](const Arrays& x) {
             return reduced(map(x, [f](const double* v) { return f(v[0] - v[1]); }), reduction);
           }));
+  row.timed = {timed(std::string(name) + "(input, target, mean)", {{kTimed, distinct}, {kTimed, distinct}},
+                     [loss](const Tensors& x) { return loss(x[0], x[1], Reduction::mean); })};
   row.errors = {
       shape_error(
           [loss](const Tensors&) {
@@ -180,6 +182,8 @@ void add_class_cases(Row& row, Tensor (*loss)(const Tensor&, const Tensor&, cons
 Row nll_loss_row() {
   Row row{"nll_loss", Family::composite, kRefused, {}};
   add_class_cases<nn::NllLossOptions>(row, nn::nll_loss, false, 0, [](nn::NllLossOptions&) {});
+  row.timed = {timed("nll_loss(input, classes, mean)", {kTimed, index_input({kTimed[0]}, kTimed[1])},
+                     [](const Tensors& x) { return nn::nll_loss(x[0], x[1]); })};
   row.errors.push_back(dtype_error(
       [](const Tensors&) {
         return nn::nll_loss(zeros({2, 3}), zeros({2}));
@@ -219,6 +223,8 @@ Row cross_entropy_row() {
                                     }),
                            reduction);
           }));
+  row.timed = {timed("cross_entropy(input, classes, mean)", {kTimed, index_input({kTimed[0]}, kTimed[1])},
+                     [](const Tensors& x) { return nn::cross_entropy(x[0], x[1]); })};
   row.errors.push_back(value_error(
       [](const Tensors&) {
         nn::CrossEntropyOptions options;
@@ -266,6 +272,8 @@ Row binary_cross_entropy_row() {
                              reduction);
             }));
       }
+  row.timed = {timed(row.name + "(input, target, mean)", {kTimed, {kTimed, probability}},
+                     [](const Tensors& x) { return nn::binary_cross_entropy_with_logits(x[0], x[1]); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {

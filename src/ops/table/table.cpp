@@ -4,6 +4,11 @@
 
 namespace adjoint::table {
 
+const char* name_of(Layout layout) noexcept {
+  constexpr const char* names[] = {"contiguous", "transposed", "sliced", "flipped", "expanded", "channels-last"};
+  return names[static_cast<int>(layout)];
+}
+
 const char* name_of(ErrorKind kind) noexcept {
   constexpr const char* names[] = {"ShapeError", "DtypeError", "ValueError"};
   return names[static_cast<int>(kind)];
