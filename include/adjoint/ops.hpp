@@ -7,4 +7,5 @@
 #include <adjoint/ops/elementwise.hpp>
 #include <adjoint/ops/indexing.hpp>
 #include <adjoint/ops/movement.hpp>
+#include <adjoint/ops/normalization.hpp>
 #include <adjoint/ops/reduction.hpp>

@@ -144,6 +144,7 @@ std::vector<Row> indexing_rows();
 std::vector<Row> contraction_rows();
 std::vector<Row> convolution_rows();
 std::vector<Row> composite_rows();
+std::vector<Row> normalization_rows();
 std::vector<Row> loss_rows();
 std::vector<Row> creation_rows();
 std::vector<Row> random_rows();
