@@ -7,3 +7,4 @@
 #include <adjoint/ops/indexing.hpp>
 #include <adjoint/ops/movement.hpp>
 #include <adjoint/ops/reduction.hpp>
+#include <adjoint/ops/sorting.hpp>
