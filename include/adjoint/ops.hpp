@@ -9,3 +9,4 @@
 #include <adjoint/ops/movement.hpp>
 #include <adjoint/ops/normalization.hpp>
 #include <adjoint/ops/reduction.hpp>
+#include <adjoint/ops/sorting.hpp>

@@ -141,6 +141,7 @@ std::vector<Row> comparison_rows();
 std::vector<Row> reduction_rows();
 std::vector<Row> movement_rows();
 std::vector<Row> indexing_rows();
+std::vector<Row> sorting_rows();
 std::vector<Row> contraction_rows();
 std::vector<Row> convolution_rows();
 std::vector<Row> composite_rows();
