@@ -44,6 +44,8 @@ const std::array<Arrays, 2>& draws_of(const Case& sample) {
 /// nothing of an earlier iteration is found again.
 class Inputs {
  public:
+  static constexpr std::size_t kSets = 2;
+
   Inputs(const Case& sample, ad::Dtype dtype) {
     for (std::size_t turn = 0; turn < sets_.size(); ++turn) {
       const Arrays& arrays = draws_of(sample)[turn];
@@ -59,7 +61,7 @@ class Inputs {
   }
 
  private:
-  std::array<Tensors, 2> sets_;
+  std::array<Tensors, kSets> sets_;
   std::size_t turn_ = 0;
 };
 
@@ -97,14 +99,18 @@ void forward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
 
 void forward_backward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
   Inputs inputs(sample, dtype);
-  Tensors cotangents;
-  const Differentiated once(sample, inputs.next());
-  for (const Tensor& result : once(once.point())) cotangents.push_back(ad::rand(result.shape(), result.dtype()));
-  ad::eval(cotangents);
+  // For each set of inputs: the shapes of some results depend on values.
+  std::array<Tensors, Inputs::kSets> cotangents;
+  for (Tensors& of_set : cotangents) {
+    const Differentiated f(sample, inputs.next());
+    for (const Tensor& result : f(f.point())) of_set.push_back(ad::rand(result.shape(), result.dtype()));
+    ad::eval(of_set);
+  }
+  std::size_t turn = 0;
   for (auto _ : state) {
     const Differentiated f(sample, inputs.next());
     auto [results, pullback] = ad::vjp(f, f.point());
-    for (Tensor& gradient : pullback(cotangents)) results.push_back(std::move(gradient));
+    for (Tensor& gradient : pullback(cotangents[turn++ % Inputs::kSets])) results.push_back(std::move(gradient));
     ad::eval(results);
   }
 }
