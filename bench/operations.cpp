@@ -196,7 +196,7 @@ void add(const Row& row, const Case& sample, ad::Dtype dtype) {
         name_of(row, direction, sample, dtype).c_str(),
         [function, &sample, dtype](benchmark::State& state) { function(state, sample, dtype); })
         ->UseRealTime()
-        ->Unit(benchmark::kMicrosecond);
+        ->Unit(size_of(sample) < 1024 ? benchmark::kNanosecond : benchmark::kMicrosecond);
   };
   add_one("forward", forward);
   if (!table::is_differentiable(row.family) || !takes_any_dtype(sample)) return;
