@@ -7,4 +7,6 @@
 #include <adjoint/ops/elementwise.hpp>
 #include <adjoint/ops/indexing.hpp>
 #include <adjoint/ops/movement.hpp>
+#include <adjoint/ops/normalization.hpp>
 #include <adjoint/ops/reduction.hpp>
+#include <adjoint/ops/sorting.hpp>

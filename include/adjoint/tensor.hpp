@@ -47,20 +47,7 @@ inline constexpr NoneType None{};
 struct EllipsisType {};
 inline constexpr EllipsisType Ellipsis{};
 
-/// One entry of an index: an integer, a Slice, None or Ellipsis.
-class Index {
- public:
-  enum class Kind : std::uint8_t { integer, slice, none, ellipsis };
-  template <class T, class = std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, bool>>>
-  Index(T position) : kind(Kind::integer), integer(static_cast<std::int64_t>(position)) {}
-  Index(const Slice& range) : kind(Kind::slice), slice(range) {}
-  Index(NoneType) : kind(Kind::none) {}
-  Index(EllipsisType) : kind(Kind::ellipsis) {}
-
-  Kind kind;
-  std::int64_t integer = 0;
-  Slice slice;
-};
+class Index;
 
 /// A handle on a node of the computation graph: an operation, its inputs, and, once computed, its value. Recording an
 /// operation checks shapes and dtypes at once and computes nothing; a look (`item`, `data`, `to_vector`, printing,
@@ -82,6 +69,10 @@ class ADJOINT_API Tensor {
   Tensor& operator=(Tensor&& other) & noexcept;
 
   bool defined() const noexcept { return node_ != nullptr || cell_ != nullptr; }
+  /// Whether this is a handle on a cell.
+  bool is_cell() const noexcept { return cell_ != nullptr; }
+  /// Whether both are handles on one cell, or on one node of the graph (or undefined).
+  bool is_same(const Tensor& other) const noexcept { return node_ == other.node_ && cell_ == other.cell_; }
   const Shape& shape() const;
   Dtype dtype() const;
   /// The number of dims.
@@ -168,14 +159,17 @@ class ADJOINT_API Tensor {
 
   // -- the operations that read best as methods; see ops/ -----------------------------------------------------------
 
-  /// The elements that an index selects, as NumPy's basic indexing: `x.index({0, Slice(1, 3), None, Ellipsis})`.
-  /// Throws ShapeError for too many entries, ValueError for an integer out of range or a step of 0.
+  /// The elements that an index selects, as in PyTorch and NumPy: `x.index({0, Slice(1, 3), None, Ellipsis})`. An index
+  /// tensor (int64 or int32, negative positions count from the end) selects positions of one dim; several broadcast
+  /// together and select elements. A mask (bool) of the shape of the dims that it stands for selects where it holds;
+  /// it is computed here, since the result's shape depends on it. What tensors select lies in the place of their dims,
+  /// or first, if other entries than integers stand between them. Throws ShapeError for too many entries, index tensors
+  /// that do not broadcast, or a mask of another shape, DtypeError for other dtypes, ValueError for an integer out of
+  /// range or a step of 0, and, when computed, for an index out of range.
   Tensor index(std::initializer_list<Index> entries) const;
   template <class... Entries>
-  Tensor index(const Index& first, const Entries&... rest) const {
-    return index({first, Index(rest)...});
-  }
-  Tensor operator[](const Index& entry) const { return index({entry}); }
+  Tensor index(const Index& first, const Entries&... rest) const;
+  Tensor operator[](const Index& entry) const;
 
   Tensor to(Dtype dtype) const;
   Tensor reshape(const Shape& shape) const;
@@ -205,6 +199,29 @@ class ADJOINT_API Tensor {
   detail::Node* node_;
   detail::Cell* cell_;
 };
+
+/// One entry of an index: an integer, a Slice, None, Ellipsis, or a Tensor of positions or a mask.
+class Index {
+ public:
+  enum class Kind : std::uint8_t { integer, slice, none, ellipsis, tensor };
+  template <class T, class = std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, bool>>>
+  Index(T position) : kind(Kind::integer), integer(static_cast<std::int64_t>(position)) {}
+  Index(const Slice& range) : kind(Kind::slice), slice(range) {}
+  Index(NoneType) : kind(Kind::none) {}
+  Index(EllipsisType) : kind(Kind::ellipsis) {}
+  Index(const Tensor& positions) : kind(Kind::tensor), tensor(positions) {}
+
+  Kind kind;
+  std::int64_t integer = 0;
+  Slice slice;
+  Tensor tensor;
+};
+
+template <class... Entries>
+Tensor Tensor::index(const Index& first, const Entries&... rest) const {
+  return index({first, Index(rest)...});
+}
+inline Tensor Tensor::operator[](const Index& entry) const { return index({entry}); }
 
 /// Prints as NumPy does: nested brackets, columns aligned, lines of at most 75 characters, summarised beyond 1000
 /// elements. An undefined Tensor prints "undefined". Computes.

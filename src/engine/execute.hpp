@@ -60,6 +60,20 @@ struct CheckAttributes {
   const char* what;
 };
 void execute_checked_index(Node& node);
+struct PositionAttributes {
+  const char* operation;  // for the error
+  std::int64_t dim, size;
+};
+/// Negative indices into a dim counted from the front.
+void execute_positions(Node& node);
+/// For each number below the result's size, the last place in the input at which it stands, or -1.
+void execute_last_at(Node& node);
+struct OrderAttributes {
+  std::int64_t dim;
+  bool descending;
+};
+/// The positions, along a dim, of as many elements as the result has there, in order.
+void execute_order(Node& node);
 
 // -- from nothing -----------------------------------------------------------------------------------------------------
 

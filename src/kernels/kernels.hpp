@@ -144,6 +144,13 @@ bool gather(std::size_t element, int dim, const Shape& input_shape, const View& 
 bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
                  const View& index, const View& source, std::int64_t* bad) noexcept;
 
+/// The positions of the k (1 <= k <= n) smallest of n elements, `stride` elements apart, in ascending order; or of the
+/// largest, in descending order. Of equals the first comes first; NaN are equal, and the largest. `scratch` has
+/// `order_scratch` bytes, aligned to 16.
+void order(Dtype dtype, std::int64_t n, std::int64_t k, bool descending, const void* input, std::int64_t stride,
+           std::int64_t* output, std::int64_t output_stride, void* scratch) noexcept;
+std::size_t order_scratch(Dtype dtype, std::int64_t n) noexcept;
+
 // -- random numbers: Philox 4x32-10 (Salmon et al. 2011); counter-based: element i of a tensor is a function of
 //    (seed, offset + i) alone --------------------------------------------------------------------------------------
 

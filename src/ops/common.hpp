@@ -26,7 +26,9 @@ void check_floating(const char* operation, const Tensor& x);
 
 /// reshape and broadcast_to under another operation's name.
 Tensor reshape_as(const char* operation, const Tensor& x, const Shape& shape);
-Tensor broadcast_as(const char* operation, const Tensor& x, const Shape& shape);
+Tensor broadcast_as(const char* operation, const Tensor& x, const Shape& shape, const char* argument = "input");
+/// Positions of one dim, as Python's slice selects them.
+Tensor python_slice(const char* operation, const Tensor& x, int dim, const Slice& slice);
 
 /// The shape without the dims, or with them as 1.
 Shape reduced_shape(const Shape& shape, std::uint32_t dims, bool keepdim);
@@ -34,6 +36,8 @@ std::int64_t reduced_count(const Shape& shape, std::uint32_t dims);
 
 /// x as the result of an operation that has nothing to do: the value that x has now, not the cell that it may be.
 Tensor unchanged(const Tensor& x);
+/// A computed tensor whose elements the caller still has to write.
+Tensor unwritten(const Shape& shape, Dtype dtype, std::byte** data);
 /// x in another dtype, or itself.
 Tensor cast_to(const Tensor& x, Dtype dtype);
 /// The dtype in which a tensor and a number meet.

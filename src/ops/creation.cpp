@@ -72,7 +72,8 @@ void flatten_into(const Nested& values, Dtype dtype, std::byte*& at) {
   for (const Nested& entry : values.list) flatten_into(entry, dtype, at);
 }
 
-/// A computed tensor whose elements the caller still has to write.
+}  // namespace
+
 Tensor unwritten(const Shape& shape, Dtype dtype, std::byte** data) {
   Node* node = Node::make(kLeaf, shape, dtype);
   Tensor result = Access::take(node);
@@ -81,8 +82,6 @@ Tensor unwritten(const Shape& shape, Dtype dtype, std::byte** data) {
   *data = static_cast<std::byte*>(node->value.data);
   return result;
 }
-
-}  // namespace
 
 Tensor tensor_from(const Nested& values, std::optional<Dtype> dtype) {
   Shape shape;

@@ -3,6 +3,8 @@
 #include "ops/common.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace adjoint {
 namespace detail {
@@ -68,15 +70,100 @@ Range range_of(const Slice& slice, std::int64_t size) {
   return {start, distance > 0 ? (distance + step - 1) / step : 0};
 }
 
-Tensor python_slice(const char* operation, const Tensor& x, int dim, const Slice& slice) {
-  if (slice.step == 0)
-    throw ValueError(std::string(operation) + ": the step of the slice of dim " + std::to_string(dim) + " of shape " +
-                     to_string(x.shape()) + " is 0");
-  const Range range = range_of(slice, x.shape()[dim]);
-  if (slice.step > 0) return strided_slice(x, dim, range.start, range.length, slice.step);
-  // Backwards: the same positions from the other end, flipped.
-  const std::int64_t first = range.length ? range.start + (range.length - 1) * slice.step : 0;
-  return flip(strided_slice(x, dim, first, range.length, -slice.step), dim);
+/// Throws ShapeError unless the source has the shape of what it replaces.
+void check_source(const char* operation, const Shape& shape, const Tensor& source, const Shape& replaced) {
+  if (Access::node(source, operation)->shape != replaced)
+    throw ShapeError(std::string(operation) + ": the source has shape " + to_string(source.shape()) +
+                     "; it must have the shape " + to_string(replaced) + " of what it replaces in the input of shape " +
+                     to_string(shape));
+}
+
+/// x with the source at positions start, start + step, ... of a dim.
+Tensor with_slice(const Tensor& x, const Tensor& source, const SliceAttributes& at) {
+  const int d = static_cast<int>(at.dim);
+  Shape part = Dims::filled(x.dim(), 1), all = part;
+  part[d] = source.shape()[d];
+  all[d] = x.shape()[d];
+  return where(unslice(ones(part, bool_), all, at), unslice(cast_to(source, x.dtype()), x.shape(), at), x);
+}
+
+void check_step(const char* operation, std::int64_t step, std::int64_t dim, const Shape& shape) {
+  if (step <= 0)
+    throw ValueError(std::string(operation) + ": step " + std::to_string(step) + " for dim " + std::to_string(dim) +
+                     " of shape " + to_string(shape) + "; it must be positive (see flip)");
+}
+
+/// A position of a dim, counted from the front.
+std::int64_t checked_position(const char* operation, std::int64_t index, std::int64_t dim, const Shape& shape) {
+  const std::int64_t size = shape[checked_dim(operation, dim, shape)];
+  if (index < -size || index >= size)
+    throw ValueError(std::string(operation) + ": index " + std::to_string(index) + " is out of range for dim " +
+                     std::to_string(dim) + " of shape " + to_string(shape));
+  return index < 0 ? index + size : index;
+}
+
+/// What pad() puts before or after the positions of a dim.
+Tensor border(const Tensor& x, int dim, std::int64_t width, bool before, PadMode mode, const Tensor& value) {
+  const std::int64_t size = x.shape()[dim];
+  Shape shape = x.shape();
+  shape[dim] = width;
+  switch (mode) {
+    case PadMode::constant:
+      break;
+    case PadMode::reflect:
+      return flip(strided_slice(x, dim, before ? 1 : size - 1 - width, width, 1), dim);
+    case PadMode::replicate:
+      return broadcast_to(strided_slice(x, dim, before ? 0 : size - 1, 1, 1), shape);
+    case PadMode::circular:
+      return strided_slice(x, dim, before ? size - width : 0, width, 1);
+  }
+  return broadcast_to(value, shape);
+}
+
+Tensor padded(const Tensor& x, const std::int64_t* padding, std::size_t count, PadMode mode, Scalar value) {
+  const Shape shape = Access::node(x, "pad")->shape;
+  const auto text = [&] {
+    std::string list;
+    for (std::size_t i = 0; i < count; ++i) list += (i ? ", " : "") + std::to_string(padding[i]);
+    return "padding {" + list + "} of the input of shape " + to_string(shape);
+  };
+  if (count % 2 != 0 || count > 2 * static_cast<std::size_t>(shape.size()))
+    throw ShapeError("pad: the " + text() + " has " + std::to_string(count) + " entries; there must be two for each " +
+                     "padded dim, from the last one on, so an even number of at most " +
+                     std::to_string(2 * shape.size()));
+  const bool is_constant = mode == PadMode::constant,
+             is_zero = value.to_double() == 0 && !std::signbit(value.to_double());
+  if (!is_constant && !is_zero)
+    throw ValueError("pad: the value is " + std::to_string(value.to_double()) +
+                     "; it is for the constant mode alone, and must else be left out");
+  const Tensor number = is_constant ? number_of("pad", value, x.dtype()) : Tensor();
+  Tensor result = unchanged(x);
+  for (std::size_t i = 0; i < count; i += 2) {
+    const int dim = shape.size() - 1 - static_cast<int>(i / 2);
+    const std::int64_t before = padding[i], after = padding[i + 1], size = shape[dim];
+    if (before < 0 || after < 0)
+      throw ValueError("pad: the " + text() + " has a negative entry; use narrow or slice to remove positions");
+    const std::int64_t most = mode == PadMode::reflect ? std::max<std::int64_t>(size - 1, 0)
+                              : mode == PadMode::circular || (mode == PadMode::replicate && size == 0)
+                                  ? size
+                                  : std::numeric_limits<std::int64_t>::max() / 4;
+    if (before > most || after > most)
+      throw ValueError("pad: the " + text() + " does not fit dim " + std::to_string(dim) + " of size " +
+                       std::to_string(size) + "; in this mode it must be at most " + std::to_string(most));
+    if (before == 0 && after == 0) continue;
+    Shape larger = result.shape();
+    larger[dim] += before + after;
+    check_shape("pad", larger);
+    if (is_constant && is_zero) {
+      result = unslice(result, larger, {dim, before, 1});
+      continue;
+    }
+    std::vector<Tensor> parts{result};
+    if (before > 0) parts.insert(parts.begin(), border(result, dim, before, true, mode, number));
+    if (after > 0) parts.push_back(border(result, dim, after, false, mode, number));
+    result = cat(parts, dim);
+  }
+  return result;
 }
 
 Shape inferred_shape(const char* operation, const Tensor& x, Shape shape) {
@@ -106,6 +193,17 @@ Shape inferred_shape(const char* operation, const Tensor& x, Shape shape) {
 }
 
 }  // namespace
+
+Tensor python_slice(const char* operation, const Tensor& x, int dim, const Slice& slice) {
+  if (slice.step == 0)
+    throw ValueError(std::string(operation) + ": the step of the slice of dim " + std::to_string(dim) + " of shape " +
+                     to_string(x.shape()) + " is 0");
+  const Range range = range_of(slice, x.shape()[dim]);
+  if (slice.step > 0) return strided_slice(x, dim, range.start, range.length, slice.step);
+  // Backwards: the same positions from the other end, flipped.
+  const std::int64_t first = range.length ? range.start + (range.length - 1) * slice.step : 0;
+  return flip(strided_slice(x, dim, first, range.length, -slice.step), dim);
+}
 
 const Operation kPermute{
     "permute", Family::linear, execute_permute, 0, false, 1, {}, nullptr, [](const Recorded& at, int, const Tensor& g) {
@@ -199,7 +297,7 @@ Tensor t(const Tensor& x) {
   return shape.size() < 2 ? unchanged(x) : transpose(x, 0, 1);
 }
 
-Tensor detail::broadcast_as(const char* operation, const Tensor& x, const Shape& shape) {
+Tensor detail::broadcast_as(const char* operation, const Tensor& x, const Shape& shape, const char* argument) {
   const Shape& from = Access::node(x, operation)->shape;
   check_shape(operation, shape);
   if (from == shape) return unchanged(x);
@@ -207,8 +305,9 @@ Tensor detail::broadcast_as(const char* operation, const Tensor& x, const Shape&
   for (int i = 1; fits && i <= from.size(); ++i)
     fits = from[from.size() - i] == 1 || from[from.size() - i] == shape[shape.size() - i];
   if (!fits)
-    throw ShapeError(std::string(operation) + ": the input of shape " + to_string(from) + " does not broadcast to " +
-                     to_string(shape) + ": from the last dim on, sizes must be equal, or 1 in the input");
+    throw ShapeError(std::string(operation) + ": the " + argument + " of shape " + to_string(from) +
+                     " does not broadcast to " + to_string(shape) +
+                     ": from the last dim on, sizes must be equal, or 1 in the " + argument);
   return record(kBroadcastTo, shape, x.dtype(), {x});
 }
 
@@ -226,9 +325,7 @@ Tensor expand(const Tensor& x, const Shape& shape) {
 Tensor slice(const Tensor& x, std::int64_t dim, std::optional<std::int64_t> start, std::optional<std::int64_t> stop,
              std::int64_t step) {
   const int d = checked_dim("slice", dim, Access::node(x, "slice")->shape);
-  if (step <= 0)
-    throw ValueError("slice: step " + std::to_string(step) + " for dim " + std::to_string(dim) + " of shape " +
-                     to_string(x.shape()) + "; it must be positive (see flip)");
+  check_step("slice", step, dim, x.shape());
   return python_slice("slice", x, d, Slice(start, stop, step));
 }
 
@@ -244,11 +341,9 @@ Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_
 
 Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index) {
   const Shape& shape = Access::node(x, "select")->shape;
+  const std::int64_t position = checked_position("select", index, dim, shape);
   const int d = checked_dim("select", dim, shape);
-  if (index < -shape[d] || index >= shape[d])
-    throw ValueError("select: index " + std::to_string(index) + " is out of range for dim " + std::to_string(dim) +
-                     " of shape " + to_string(shape));
-  return squeeze(strided_slice(x, d, index < 0 ? index + shape[d] : index, 1, 1), d);
+  return squeeze(strided_slice(x, d, position, 1, 1), d);
 }
 
 Tensor flip(const Tensor& x, const DimArg& dims) {
@@ -339,42 +434,33 @@ std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim
   return split(x, std::max<std::int64_t>(1, (shape[d] + chunks - 1) / chunks), d);
 }
 
-Tensor Tensor::index(std::initializer_list<Index> entries) const {
-  const Shape& shape = Access::node(*this, "index")->shape;
-  int consumed = 0, ellipses = 0;
-  for (const Index& entry : entries) {
-    consumed += entry.kind == Index::Kind::integer || entry.kind == Index::Kind::slice;
-    ellipses += entry.kind == Index::Kind::ellipsis;
-  }
-  if (ellipses > 1) throw ShapeError("index: an index has at most one Ellipsis");
-  if (consumed > shape.size())
-    throw ShapeError("index: " + std::to_string(consumed) + " entries for shape " + to_string(shape) + ", which has " +
-                     std::to_string(shape.size()) + " dims");
-  Tensor result = unchanged(*this);
-  int dim = 0, original = 0;
-  for (const Index& entry : entries) switch (entry.kind) {
-      case Index::Kind::integer: {
-        const std::int64_t size = result.shape()[dim];
-        if (entry.integer < -size || entry.integer >= size)
-          throw ValueError("index: position " + std::to_string(entry.integer) + " is out of range for dim " +
-                           std::to_string(original) + " of shape " + to_string(shape));
-        result = adjoint::select(result, dim, entry.integer);
-        ++original;
-        break;
-      }
-      case Index::Kind::slice:
-        result = python_slice("index", result, dim++, entry.slice);
-        ++original;
-        break;
-      case Index::Kind::none:
-        result = adjoint::unsqueeze(result, dim++);
-        break;
-      case Index::Kind::ellipsis:
-        dim += shape.size() - consumed;
-        original += shape.size() - consumed;
-        break;
-    }
-  return result;
+Tensor pad(const Tensor& x, std::initializer_list<std::int64_t> padding, PadMode mode, Scalar value) {
+  return padded(x, padding.begin(), padding.size(), mode, value);
+}
+Tensor pad(const Tensor& x, const std::vector<std::int64_t>& padding, PadMode mode, Scalar value) {
+  return padded(x, padding.data(), padding.size(), mode, value);
+}
+
+Tensor slice_scatter(const Tensor& x, const Tensor& source, std::int64_t dim, std::optional<std::int64_t> start,
+                     std::optional<std::int64_t> stop, std::int64_t step) {
+  const Shape& shape = Access::node(x, "slice_scatter")->shape;
+  const int d = checked_dim("slice_scatter", dim, shape);
+  check_step("slice_scatter", step, dim, shape);
+  const Range range = range_of(Slice(start, stop, step), shape[d]);
+  Shape replaced = shape;
+  replaced[d] = range.length;
+  check_source("slice_scatter", shape, source, replaced);
+  return with_slice(x, source, {d, range.start, step});
+}
+
+Tensor select_scatter(const Tensor& x, const Tensor& source, std::int64_t dim, std::int64_t index) {
+  const Shape& shape = Access::node(x, "select_scatter")->shape;
+  const std::int64_t position = checked_position("select_scatter", index, dim, shape);
+  const int d = checked_dim("select_scatter", dim, shape);
+  Shape replaced = shape;
+  replaced.erase(d);
+  check_source("select_scatter", shape, source, replaced);
+  return with_slice(x, unsqueeze(source, d), {d, position, 1});
 }
 
 Tensor Tensor::reshape(const Shape& shape) const { return adjoint::reshape(*this, shape); }

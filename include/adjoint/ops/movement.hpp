@@ -47,4 +47,29 @@ ADJOINT_API std::vector<Tensor> split(const Tensor& x, const std::vector<std::in
 /// At most `chunks` parts of equal size along a dim; the last may be smaller.
 ADJOINT_API std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim = 0);
 
+/// What pad() puts around a tensor.
+enum class PadMode : std::uint8_t {
+  constant,   // a value
+  reflect,    // 2 1 | 0 1 2 3 | 2 1: mirrored at the first and last element
+  replicate,  // 0 0 | 0 1 2 3 | 3 3: the first and last element
+  circular,   // 2 3 | 0 1 2 3 | 0 1: from the other end
+};
+/// x with positions before and after the positions of its dims: `padding` is {before, after} for the last dim, then for
+/// the one before it, and so on. `value`, as x's dtype holds it, is for the constant mode alone. Throws ShapeError for
+/// an odd number of paddings or more than x has dims for, ValueError for negative ones (see narrow), and unless reflect
+/// has paddings below the dim's size, circular at most the size, and replicate a dim that is not empty.
+ADJOINT_API Tensor pad(const Tensor& x, std::initializer_list<std::int64_t> padding, PadMode mode = PadMode::constant,
+                       Scalar value = 0);
+ADJOINT_API Tensor pad(const Tensor& x, const std::vector<std::int64_t>& padding, PadMode mode = PadMode::constant,
+                       Scalar value = 0);
+
+/// x, with `source`, converted to x's dtype, in the place of slice(x, dim, start, stop, step), whose shape it must have
+/// (ShapeError).
+ADJOINT_API Tensor slice_scatter(const Tensor& x, const Tensor& source, std::int64_t dim = 0,
+                                 std::optional<std::int64_t> start = {}, std::optional<std::int64_t> stop = {},
+                                 std::int64_t step = 1);
+/// x, with `source`, converted to x's dtype, in the place of select(x, dim, index), whose shape it must have
+/// (ShapeError).
+ADJOINT_API Tensor select_scatter(const Tensor& x, const Tensor& source, std::int64_t dim, std::int64_t index);
+
 }  // namespace adjoint

@@ -6,7 +6,7 @@
 
 namespace adjoint {
 
-/// What max and min over one dim return: the values and their positions along it (int64; the first of equals).
+/// What max, min, sort and topk along one dim return: the values and their positions along it (int64).
 struct ValuesIndices {
   Tensor values, indices;
 };
@@ -23,7 +23,7 @@ ADJOINT_API Tensor std(const Tensor& x, const DimArg& dims = {}, std::int64_t co
 /// The largest element of all; equals (or all NaN) share the derivative. NaN wins. Throws ShapeError when x is empty.
 ADJOINT_API Tensor max(const Tensor& x);
 ADJOINT_API Tensor min(const Tensor& x);
-/// The largest along a dim and where; the derivative goes to that one. Throws ShapeError when the dim is empty.
+/// The largest along a dim and where (the first of equals); the derivative goes to that one. Throws ShapeError when the dim is empty.
 ADJOINT_API ValuesIndices max(const Tensor& x, std::int64_t dim, bool keepdim = false);
 ADJOINT_API ValuesIndices min(const Tensor& x, std::int64_t dim, bool keepdim = false);
 /// The largest over dims; equals share the derivative.

@@ -414,6 +414,223 @@ Row flip_row() {
   return row;
 }
 
+struct Padding {
+  std::vector<std::int64_t> entries;
+  PadMode mode;
+  double value;
+};
+/// What pad() does, from its definition.
+OneOracle padded(const Padding& p) {
+  return [p](const Arrays& x) {
+    const Shape& from = x[0].shape;
+    Shape shape = from, before = Dims::filled(from.size(), 0);
+    for (std::size_t i = 0; i < p.entries.size(); i += 2) {
+      const int d = from.size() - 1 - static_cast<int>(i / 2);
+      before[d] = p.entries[i];
+      shape[d] += p.entries[i] + p.entries[i + 1];
+    }
+    return generate(
+        shape,
+        [&](Dims at) {
+          for (int d = 0; d < from.size(); ++d) {
+            const std::int64_t n = from[d], i = at[d] - before[d];
+            at[d] = i;
+            if (i >= 0 && i < n) continue;
+            if (p.mode == PadMode::constant) return p.value;
+            if (p.mode == PadMode::reflect) at[d] = i < 0 ? -i : 2 * (n - 1) - i;
+            if (p.mode == PadMode::replicate) at[d] = i < 0 ? 0 : n - 1;
+            if (p.mode == PadMode::circular) at[d] = (i + n) % n;
+          }
+          return x[0].at(at);
+        },
+        x[0].dtype);
+  };
+}
+
+Row pad_row() {
+  Row row{"pad", Family::composite, kKept, {}};
+  const auto add_padding = [&row](const Shape& shape, const Padding& p) {
+    add(
+        row, "pad in mode " + std::to_string(static_cast<int>(p.mode)), shape,
+        [p](const Tensors& x) { return pad(x[0], p.entries, p.mode, p.value); }, padded(p));
+  };
+  using M = PadMode;
+  for (double value : {0.0, 1.0}) {
+    add_padding({5}, {{2, 1}, M::constant, value});
+    add_padding({3, 4}, {{0, 3}, M::constant, value});
+    add_padding({3, 4}, {{1, 0, 0, 2}, M::constant, value});
+    add_padding({2, 3, 4}, {{1, 2, 3, 4, 5, 6}, M::constant, value});
+    add_padding({2, 3, 4}, {{}, M::constant, value});
+    add_padding({2, 0}, {{1, 2}, M::constant, value});
+    add_padding({}, {{}, M::constant, value});
+    add_padding({513}, {{1, 513}, M::constant, value});
+  }
+  for (M mode : {M::reflect, M::replicate, M::circular}) {
+    add_padding({5}, {{2, 1}, mode, 0});
+    add_padding({5}, {{4, 4}, mode, 0});
+    add_padding({3, 4}, {{0, 3}, mode, 0});
+    add_padding({2, 3, 4}, {{2, 1, 1, 2}, mode, 0});
+    add_padding({2, 2, 3}, {{0, 0, 1, 1, 1, 0}, mode, 0});
+    add_padding({0, 3}, {{1, 1}, mode, 0});
+    add_padding({513}, {{1, 511}, mode, 0});
+  }
+  add_padding({2, 3}, {{7, 8}, M::replicate, 0});
+  add_padding({2, 3}, {{3, 3}, M::circular, 0});
+  row.cases.push_back(one(
+      "pad(x, {1, 2, 3, 4})", {{{kLarge / 7, 7}}},
+      [](const Tensors& x) {
+        return pad(x[0], {1, 2, 3, 4});
+      },
+      padded({{1, 2, 3, 4}, M::constant, 0})));
+  row.errors = {
+      shape_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {1, 2, 3});
+          },
+          {"{1, 2, 3}", "(2, 3)", "3"}),
+      shape_error(
+          [](const Tensors&) {
+            return pad(zeros({3}), {1, 2, 3, 4});
+          },
+          {"{1, 2, 3, 4}", "(3,)", "2"}),
+      shape_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {std::int64_t{1} << 60, 0});
+          },
+          {}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {0, -1});
+          },
+          {"{0, -1}", "(2, 3)", "narrow", "slice"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {0, 3}, M::reflect);
+          },
+          {"{0, 3}", "(2, 3)", "2"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 0}), {1, 0}, M::reflect);
+          },
+          {"{1, 0}", "(2, 0)", "0"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {4, 0}, M::circular);
+          },
+          {"{4, 0}", "(2, 3)", "3"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 0}), {1, 0}, M::replicate);
+          },
+          {"{1, 0}", "(2, 0)"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({2, 3}), {1, 0}, M::replicate, 1);
+          },
+          {"value", "constant"}),
+      value_error(
+          [](const Tensors&) {
+            return pad(zeros({3}, uint8), {1, 0}, M::constant, -1);
+          },
+          {"-1", "uint8"}),
+  };
+  return row;
+}
+
+/// x with the source at positions start, start + step, ... of a dim.
+OneOracle replaced(int dim, std::int64_t start, std::int64_t step) {
+  return [=](const Arrays& x) {
+    Array result = x[0];
+    for_each_index(x[1].shape, [&](Dims at) {
+      const double source = x[1].at(at);
+      at[dim] = start + at[dim] * step;
+      result.at(at) = source;
+    });
+    return result;
+  };
+}
+
+Row slice_scatter_row() {
+  Row row{"slice_scatter", Family::composite, kKept, {}};
+  using Bound = std::optional<std::int64_t>;
+  struct Sample {
+    Shape shape, source;
+    int dim;
+    Bound start, stop;
+    std::int64_t step, first;
+  };
+  for (const Sample& s : {Sample{{5, 7}, {3, 7}, 0, 1, 4, 1, 1}, Sample{{5, 7}, {5, 4}, 1, {}, {}, 2, 0},
+                          Sample{{5, 7}, {5, 2}, -1, 1, -1, 3, 1}, Sample{{5}, {5}, 0, {}, {}, 1, 0},
+                          Sample{{5, 7}, {5, 0}, 1, 3, 2, 1, 3}, Sample{{2, 3, 4}, {2, 1, 4}, 1, 2, 3, 1, 2},
+                          Sample{{1025}, {512}, 0, 1, {}, 2, 1}, Sample{{0, 3}, {0, 3}, 0, {}, {}, 1, 0}})
+    for (Layout layout : kLayouts)
+      row.cases.push_back(one(
+          "slice_scatter", {{s.shape, layout}, {s.source, Layout::flipped}},
+          [s](const Tensors& x) { return slice_scatter(x[0], x[1], s.dim, s.start, s.stop, s.step); },
+          replaced(front(s.dim, s.shape.size()), s.first, s.step)));
+  row.errors = {
+      shape_error(
+          [](const Tensors&) {
+            return slice_scatter(zeros({5, 7}), zeros({1, 7}), 0, 0, 2);
+          },
+          {"source", "(1, 7)", "(2, 7)", "(5, 7)"}),
+      shape_error(
+          [](const Tensors&) {
+            return slice_scatter(zeros({5, 7}), zeros({5, 7}), 2);
+          },
+          {"2", "(5, 7)"}),
+      value_error([](const Tensors&) { return slice_scatter(zeros({5}), zeros({5}), 0, 0, 5, 0); },
+                  {"step", "0", "(5,)"}),
+  };
+  return row;
+}
+
+Row select_scatter_row() {
+  Row row{"select_scatter", Family::composite, kKept, {}};
+  struct Sample {
+    Shape shape;
+    int dim;
+    std::int64_t index, position;
+  };
+  for (const Sample& s : {Sample{{5, 7}, 0, 2, 2}, Sample{{5, 7}, -1, -1, 6}, Sample{{2, 3, 4}, 1, 0, 0},
+                          Sample{{3}, 0, 1, 1}, Sample{{2, 0}, 0, 1, 1}, Sample{{513, 2}, 1, 1, 1}})
+    for (Layout layout : kLayouts) {
+      const int dim = front(s.dim, s.shape.size());
+      Shape source = s.shape;
+      source.erase(dim);
+      row.cases.push_back(one(
+          "select_scatter", {{s.shape, layout}, {source, Layout::sliced}},
+          [s](const Tensors& x) { return select_scatter(x[0], x[1], s.dim, s.index); },
+          [s, dim](Arrays x) {
+            x[1].shape.insert(dim, 1);
+            return replaced(dim, s.position, 1)(x);
+          }));
+    }
+  row.errors = {
+      shape_error(
+          [](const Tensors&) {
+            return select_scatter(zeros({5, 7}), zeros({1}), 0, 0);
+          },
+          {"source", "(1,)", "(7,)", "(5, 7)"}),
+      shape_error(
+          [](const Tensors&) {
+            return select_scatter(zeros({5, 7}), zeros({7}), 2, 0);
+          },
+          {"2", "(5, 7)"}),
+      value_error(
+          [](const Tensors&) {
+            return select_scatter(zeros({5, 7}), zeros({7}), 0, 5);
+          },
+          {"5", "(5, 7)"}),
+      value_error(
+          [](const Tensors&) {
+            return select_scatter(zeros({5, 7}), zeros({5}), 1, -8);
+          },
+          {"-8", "(5, 7)"}),
+  };
+  return row;
+}
+
 /// The inputs joined along a dim, in which their sizes may differ.
 Array joined(const Arrays& x, int dim) {
   Shape shape = x[0].shape;
@@ -605,6 +822,10 @@ std::vector<Row> movement_rows() {
       // joined
       cat_row(),
       stack_row(),
+      pad_row(),
+      // some of them replaced
+      slice_scatter_row(),
+      select_scatter_row(),
   };
 }
 
