@@ -30,12 +30,16 @@ namespace {
 
 // -- what is measured -------------------------------------------------------------------------------------------------
 
-/// Two draws of a case's inputs. Those of the case at hand are kept: the library asks several times for each, and
+/// How many values the inputs take in turn.
+constexpr std::size_t kDraws = 2;
+
+/// The draws of a case's inputs. Those of the case at hand are kept: the library asks several times for each, and
 /// drawing takes longer than measuring.
-const std::array<Arrays, 2>& draws_of(const Case& sample) {
+const std::array<Arrays, kDraws>& draws_of(const Case& sample) {
   static const Case* last = nullptr;
-  static std::array<Arrays, 2> draws;
-  if (last != &sample) draws = {table::draw(sample.inputs, 1), table::draw(sample.inputs, 2)};
+  static std::array<Arrays, kDraws> draws;
+  if (last != &sample)
+    for (std::size_t turn = 0; turn < kDraws; ++turn) draws[turn] = table::draw(sample.inputs, turn);
   last = &sample;
   return draws;
 }
@@ -45,7 +49,7 @@ const std::array<Arrays, 2>& draws_of(const Case& sample) {
 class Inputs {
  public:
   Inputs(const Case& sample, ad::Dtype dtype) {
-    for (std::size_t turn = 0; turn < sets_.size(); ++turn) {
+    for (std::size_t turn = 0; turn < kDraws; ++turn) {
       const Arrays& arrays = draws_of(sample)[turn];
       for (std::size_t i = 0; i < arrays.size(); ++i)
         sets_[turn].push_back(table::place(arrays[i], sample.inputs[i].layout, dtype));
@@ -53,13 +57,13 @@ class Inputs {
     }
   }
   Tensors next() {
-    Tensors result = sets_[turn_++ % sets_.size()];
+    Tensors result = sets_[turn_++ % kDraws];
     for (Tensor& input : result) input = input.detach();
     return result;
   }
 
  private:
-  std::array<Tensors, 2> sets_;
+  std::array<Tensors, kDraws> sets_;
   std::size_t turn_ = 0;
 };
 
@@ -97,14 +101,18 @@ void forward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
 
 void forward_backward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
   Inputs inputs(sample, dtype);
-  Tensors cotangents;
-  const Differentiated once(sample, inputs.next());
-  for (const Tensor& result : once(once.point())) cotangents.push_back(ad::rand(result.shape(), result.dtype()));
-  ad::eval(cotangents);
+  // For each draw: the shape of a result may depend on values.
+  std::array<Tensors, kDraws> cotangents;
+  for (Tensors& weights : cotangents) {
+    const Differentiated f(sample, inputs.next());
+    for (const Tensor& result : f(f.point())) weights.push_back(ad::rand(result.shape(), result.dtype()));
+    ad::eval(weights);
+  }
+  std::size_t turn = 0;
   for (auto _ : state) {
     const Differentiated f(sample, inputs.next());
     auto [results, pullback] = ad::vjp(f, f.point());
-    for (Tensor& gradient : pullback(cotangents)) results.push_back(std::move(gradient));
+    for (Tensor& gradient : pullback(cotangents[turn++ % kDraws])) results.push_back(std::move(gradient));
     ad::eval(results);
   }
 }
