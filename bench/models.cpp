@@ -13,7 +13,7 @@
 
 namespace ad = adjoint;
 using ad::Tensor;
-using ad::nn::Linear, ad::nn::ReLU, ad::nn::Sequential;
+using ad::nn::Conv2d, ad::nn::Flatten, ad::nn::Linear, ad::nn::MaxPool2d, ad::nn::ReLU, ad::nn::Sequential;
 
 namespace {
 
@@ -134,7 +134,8 @@ BENCHMARK(mlp_1024_1024_1024_1024)->Apply(threads);
 
 void cnn_28x28(benchmark::State& state) {
   const Setting setting(state);
-  ad::bench::ConvolutionalNet net;
+  Sequential net(Conv2d(1, 32, 3, {.padding = 1}), ReLU(), MaxPool2d(2), Conv2d(32, 64, 3, {.padding = 1}), ReLU(),
+                 MaxPool2d(2), Flatten(), Linear(64 * 7 * 7, 128), ReLU(), Linear(128, 10));
   ad::optim::Adam optimizer(net.parameters());
   train(state, net, optimizer, cross_entropy, [] {
     return Batch{ad::randn({64, 1, 28, 28}), ad::randint(0, 10, {64})};

@@ -1,5 +1,5 @@
-// Networks that the benchmarks train, written as one would write them from layers and operations. Parameters have
-// PyTorch's names, order and initial values; test_bench_models compares them with PyTorch's own layers.
+// Networks of the benchmarks that adjoint has no layers for, written as one would write them from what there is.
+// Parameters have PyTorch's names, order and initial values; test_bench_models compares them with PyTorch's own layers.
 #pragma once
 
 #include <adjoint/adjoint.hpp>
@@ -9,38 +9,6 @@
 #include <vector>
 
 namespace adjoint::bench {
-
-/// A 3x3 convolution with a padding of 1: [N, in, H, W] -> [N, out, H, W]. torch.nn.Conv2d(in, out, 3, padding=1).
-class Convolution : public nn::Module<Convolution> {
- public:
-  Convolution(std::int64_t in, std::int64_t out) : weight(zeros({out, in, 3, 3})), bias(zeros({out})) {
-    nn::init::kaiming_uniform_(weight, std::sqrt(5.0));
-    const double bound = 1 / std::sqrt(9 * static_cast<double>(in));
-    nn::init::uniform_(bias, -bound, bound);
-  }
-
-  nn::Parameter weight, bias;
-
-  void members(nn::Members& m) { m("weight", weight)("bias", bias); }
-  Tensor forward(const Tensor& x) const {
-    Conv2dOptions options;
-    options.padding = 1;
-    return conv2d(x, weight, bias, options);
-  }
-};
-
-/// Two convolutions, each with a rectifier and max pooling, and two linear layers: images [N, 1, 28, 28] -> [N, 10].
-class ConvolutionalNet : public nn::Module<ConvolutionalNet> {
- public:
-  Convolution conv1{1, 32}, conv2{32, 64};
-  nn::Linear fc1{64 * 7 * 7, 128}, fc2{128, 10};
-
-  void members(nn::Members& m) { m("conv1", conv1)("conv2", conv2)("fc1", fc1)("fc2", fc2); }
-  Tensor forward(const Tensor& x) const {
-    const Tensor features = max_pool2d(relu(conv2(max_pool2d(relu(conv1(x)), 2))), 2);
-    return fc2(relu(fc1(flatten(features, 1))));
-  }
-};
 
 /// An LSTM of one layer that starts from zeros: [T, N, in] -> [T, N, hidden] (Hochreiter & Schmidhuber 1997, with
 /// forget gates). torch.nn.LSTM(in, hidden).
@@ -71,20 +39,6 @@ class Lstm : public nn::Module<Lstm> {
       outputs.push_back(h);
     }
     return stack(outputs);
-  }
-};
-
-/// Normalises the last dim (Ba et al. 2016). torch.nn.LayerNorm(width).
-class LayerNorm : public nn::Module<LayerNorm> {
- public:
-  explicit LayerNorm(std::int64_t width) : weight(ones({width})), bias(zeros({width})) {}
-
-  nn::Parameter weight, bias;
-
-  void members(nn::Members& m) { m("weight", weight)("bias", bias); }
-  Tensor forward(const Tensor& x) const {
-    const Tensor centered = x - mean(x, -1, true);
-    return centered * rsqrt(mean(square(centered), -1, true) + 1e-5) * weight + bias;
   }
 };
 
@@ -130,7 +84,7 @@ class EncoderLayer : public nn::Module<EncoderLayer> {
 
   SelfAttention self_attn;
   nn::Linear linear1, linear2;
-  LayerNorm norm1, norm2;
+  nn::LayerNorm norm1, norm2;
 
   void members(nn::Members& m) {
     m("self_attn", self_attn)("linear1", linear1)("linear2", linear2)("norm1", norm1)("norm2", norm2);

@@ -30,12 +30,16 @@ namespace {
 
 // -- what is measured -------------------------------------------------------------------------------------------------
 
-/// Two draws of a case's inputs. Those of the case at hand are kept: the library asks several times for each, and
+/// How many values the inputs take in turn.
+constexpr std::size_t kDraws = 2;
+
+/// The draws of a case's inputs. Those of the case at hand are kept: the library asks several times for each, and
 /// drawing takes longer than measuring.
-const std::array<Arrays, 2>& draws_of(const Case& sample) {
+const std::array<Arrays, kDraws>& draws_of(const Case& sample) {
   static const Case* last = nullptr;
-  static std::array<Arrays, 2> draws;
-  if (last != &sample) draws = {table::draw(sample.inputs, 1), table::draw(sample.inputs, 2)};
+  static std::array<Arrays, kDraws> draws;
+  if (last != &sample)
+    for (std::size_t turn = 0; turn < kDraws; ++turn) draws[turn] = table::draw(sample.inputs, turn);
   last = &sample;
   return draws;
 }
@@ -44,10 +48,8 @@ const std::array<Arrays, 2>& draws_of(const Case& sample) {
 /// nothing of an earlier iteration is found again.
 class Inputs {
  public:
-  static constexpr std::size_t kSets = 2;
-
   Inputs(const Case& sample, ad::Dtype dtype) {
-    for (std::size_t turn = 0; turn < sets_.size(); ++turn) {
+    for (std::size_t turn = 0; turn < kDraws; ++turn) {
       const Arrays& arrays = draws_of(sample)[turn];
       for (std::size_t i = 0; i < arrays.size(); ++i)
         sets_[turn].push_back(table::place(arrays[i], sample.inputs[i].layout, dtype));
@@ -55,13 +57,13 @@ class Inputs {
     }
   }
   Tensors next() {
-    Tensors result = sets_[turn_++ % sets_.size()];
+    Tensors result = sets_[turn_++ % kDraws];
     for (Tensor& input : result) input = input.detach();
     return result;
   }
 
  private:
-  std::array<Tensors, kSets> sets_;
+  std::array<Tensors, kDraws> sets_;
   std::size_t turn_ = 0;
 };
 
@@ -99,18 +101,18 @@ void forward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
 
 void forward_backward(benchmark::State& state, const Case& sample, ad::Dtype dtype) {
   Inputs inputs(sample, dtype);
-  // For each set of inputs: the shapes of some results depend on values.
-  std::array<Tensors, Inputs::kSets> cotangents;
-  for (Tensors& of_set : cotangents) {
+  // For each draw: the shape of a result may depend on values.
+  std::array<Tensors, kDraws> cotangents;
+  for (Tensors& weights : cotangents) {
     const Differentiated f(sample, inputs.next());
-    for (const Tensor& result : f(f.point())) of_set.push_back(ad::rand(result.shape(), result.dtype()));
-    ad::eval(of_set);
+    for (const Tensor& result : f(f.point())) weights.push_back(ad::rand(result.shape(), result.dtype()));
+    ad::eval(weights);
   }
   std::size_t turn = 0;
   for (auto _ : state) {
     const Differentiated f(sample, inputs.next());
     auto [results, pullback] = ad::vjp(f, f.point());
-    for (Tensor& gradient : pullback(cotangents[turn++ % Inputs::kSets])) results.push_back(std::move(gradient));
+    for (Tensor& gradient : pullback(cotangents[turn++ % kDraws])) results.push_back(std::move(gradient));
     ad::eval(results);
   }
 }
@@ -202,7 +204,7 @@ void add(const Row& row, const Case& sample, ad::Dtype dtype) {
         name_of(row, direction, sample, dtype).c_str(),
         [function, &sample, dtype](benchmark::State& state) { function(state, sample, dtype); })
         ->UseRealTime()
-        ->Unit(benchmark::kMicrosecond);
+        ->Unit(size_of(sample) < 1024 ? benchmark::kNanosecond : benchmark::kMicrosecond);
   };
   add_one("forward", forward);
   if (!table::is_differentiable(row.family) || !takes_any_dtype(sample)) return;

@@ -31,6 +31,8 @@ Case timed(std::string label, std::vector<Input> inputs, OneCall call) {
   return {std::move(label), std::move(inputs), several(std::move(call)), {}};
 }
 
+Input timed_images() { return {{32, 64, 32, 32}, Layout::channels_last}; }
+
 ErrorInput shape_error(OneCall call, std::vector<std::string> mentions) {
   return {ErrorKind::shape, without_inputs(std::move(call)), std::move(mentions)};
 }

@@ -20,6 +20,8 @@ Case one_floating(std::string label, std::vector<Input> inputs, OneCall call, On
 Case timed(std::string label, std::vector<Input> inputs, OneCall call);
 /// The usual size of its inputs: more than the caches of the first levels hold, in float32 4 MB.
 inline const Shape kTimed{1024, 1024};
+/// Images as they lie between the layers of a network: 64 channels of 32 x 32.
+Input timed_images();
 
 ErrorInput shape_error(OneCall call, std::vector<std::string> mentions);
 ErrorInput dtype_error(OneCall call, std::vector<std::string> mentions);

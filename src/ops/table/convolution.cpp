@@ -63,9 +63,6 @@ Array transposed(const Array& input, const Array& w, const Array* bias, const Co
   return like(input, y);
 }
 
-/// For the benchmarks: 64 channels of 32 x 32, as they lie between the layers of a network.
-Input timed_images() { return {{32, 64, 32, 32}, L::channels_last}; }
-
 Row conv2d_row() {
   Row row{"conv2d", Family::bilinear, kRefused, {}};
   const auto add = [&](const Input& x, const Input& w, const Conv2dOptions& o, const std::string& options) {

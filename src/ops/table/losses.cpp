@@ -317,6 +317,8 @@ Row binary_cross_entropy_row() {
         return map(
             x, [&](const double* v) { return v[0] >= 0 && v[0] <= 1 ? f(v[0], v[1]) : NAN; }, float64);
       }));
+  row.timed = {timed("binary_cross_entropy(input, target, {}, mean)", {{kTimed, inside}, {kTimed, Domain{0, 1}}},
+                     [](const Tensors& x) { return nn::binary_cross_entropy(x[0], x[1]); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {
@@ -362,6 +364,8 @@ Row piecewise_row(const char* name, const char* option, std::vector<double> valu
               return reduced(map(x, [&](const double* v) { return f(v[0] - v[1], value); }), reduction);
             }));
       }
+  row.timed = {timed(std::string(name) + "(input, target, 1, mean)", {kTimed, kTimed},
+                     [loss](const Tensors& x) { return loss(x[0], x[1], 1, Reduction::mean); })};
   row.errors = {
       shape_error(
           [loss](const Tensors&) {

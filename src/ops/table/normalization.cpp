@@ -122,6 +122,8 @@ Row layer_norm_row() {
   add_cases(
       row, 3, [](const Tensors& x, const Shape& shape) { return layer_norm(x[0], shape, x[1], x[2], 0.25); }, mean_of,
       variance_of, [](double v) { return 1 / std::sqrt(v + 0.25); });
+  row.timed = {timed("layer_norm(x, (1024,), weight, bias)", {kTimed, {{1024}}, {{1024}}},
+                     [](const Tensors& x) { return layer_norm(x[0], {1024}, x[1], x[2]); })};
   add_errors(row, call);
   row.errors.push_back(shape_error(
       [](const Tensors&) {
@@ -149,6 +151,8 @@ Row rms_norm_row() {
         return generate(x[0].shape,
                         [&](const Dims& index) { return x[0].at(index) / std::sqrt(v.broadcast_at(index)); });
       }));
+  row.timed = {timed("rms_norm(x, (1024,), weight)", {kTimed, {{1024}}},
+                     [](const Tensors& x) { return rms_norm(x[0], {1024}, x[1]); })};
   add_errors(row, call);
   row.errors.push_back(value_error(
       [](const Tensors&) {
@@ -220,6 +224,10 @@ Row batch_norm_row() {
           return (x[0].at({i[0], i[2], i[3], i[1]}) - mean.at({i[1]})) / std::sqrt(variance.at({i[1]}) + 1e-5);
         });
       }));
+  for (bool running : {false, true}) {
+    row.timed.push_back(batch_case(timed_images(), running, true));
+    row.timed.back().oracle = {};
+  }
   const Tensor none;
   const auto of = [](const Shape& x, const Tensor& mean, const Tensor& var, const Tensor& weight, const Tensor& bias) {
     return [=](const Tensors&) { return batch_norm(zeros(x), mean, var, weight, bias); };

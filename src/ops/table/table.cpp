@@ -26,8 +26,8 @@ const std::vector<Row>& rows() {
   static const std::vector<Row> all = [] {
     std::vector<Row> result;
     for (auto* part : {elementwise_rows, comparison_rows, reduction_rows, movement_rows, indexing_rows, sorting_rows,
-                       contraction_rows, convolution_rows, composite_rows, normalization_rows, loss_rows,
-                       creation_rows, random_rows}) {
+                       contraction_rows, convolution_rows, composite_rows, normalization_rows, loss_rows, creation_rows,
+                       random_rows}) {
       std::vector<Row> more = part();
       std::move(more.begin(), more.end(), std::back_inserter(result));
     }
