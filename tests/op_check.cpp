@@ -48,10 +48,11 @@ std::string text(double value) {
 }
 
 std::string describe(const Case& sample) {
-  constexpr const char* layouts[] = {"", " transposed", " sliced", " flipped", " expanded"};
   std::string result = sample.label + " of";
-  for (const Input& input : sample.inputs)
-    result += " " + to_string(input.shape) + layouts[static_cast<int>(input.layout)];
+  for (const Input& input : sample.inputs) {
+    result += " " + to_string(input.shape);
+    if (input.layout != Layout::contiguous) result += std::string(" ") + table::name_of(input.layout);
+  }
   return result;
 }
 

@@ -277,3 +277,244 @@ TEST_CASE("the other losses: bad input, large logits") {
   const Tensor large = nn::cross_entropy(ad::tensor({{1e30f, -1e30f}}), ad::tensor({0}));
   CHECK(large.item<float>() == 0);
 }
+
+// -- normalisation ----------------------------------------------------------------------------------------------------
+
+TEST_CASE("LayerNorm") {
+  const nn::LayerNorm norm(4);
+  CHECK(ad::equal(norm.weight, ad::ones({4})));
+  CHECK(ad::equal(norm.bias, ad::zeros({4})));
+  CHECK(norm.extra_repr() == "(4,)");
+  const Tensor x = ad::randn({3, 4});
+  CHECK(ad::equal(norm(x), ad::layer_norm(x, {4}, norm.weight, norm.bias)));
+  const Statistics of_row(norm(x)[1]);
+  CHECK(std::abs(of_row.mean) < 1e-6);
+  CHECK(of_row.deviation == doctest::Approx(1).epsilon(1e-3));
+
+  nn::LayerNormOptions options;
+  options.bias = false;
+  options.eps = 0.5;
+  options.dtype = ad::float64;
+  const nn::LayerNorm two({3, 4}, options);
+  CHECK(two.parameters().size() == 1);
+  CHECK(two.weight.shape() == ad::Shape{3, 4});
+  CHECK(two.weight.dtype() == ad::float64);
+  CHECK(two.extra_repr() == "(3, 4), eps=0.5, bias=false");
+  options.elementwise_affine = false;
+  const nn::LayerNorm plain({3, 4}, options);
+  CHECK(plain.parameters().empty());
+  const Tensor y = ad::randn({2, 3, 4}, ad::float64);
+  CHECK(ad::equal(plain(y), ad::layer_norm(y, {3, 4}, {}, {}, 0.5)));
+
+  CHECK(contains(message_of([&] {
+                   norm(ad::ones({4, 3}));
+                 }),
+                 "layer_norm: the input of shape (4, 3) must end in the normalized_shape (4,)"));
+  CHECK_THROWS_AS(norm(ad::ones({4, 3})), ad::ShapeError);
+  CHECK_THROWS_AS(nn::LayerNorm(0), ad::ValueError);
+  CHECK_THROWS_AS(nn::LayerNorm(ad::Shape{}), ad::ValueError);
+  options.dtype = ad::int64;
+  CHECK_THROWS_AS(nn::LayerNorm(4, options), ad::DtypeError);
+  options = {};
+  options.eps = -1;
+  CHECK_THROWS_AS(nn::LayerNorm(4, options), ad::ValueError);
+}
+
+TEST_CASE("batch_norm assigns running statistics that are cells, in training alone") {
+  const Tensor x = ad::randn({5, 3, 2}, ad::float64) * 2.0 + 1.0;
+  Tensor mean = ad::ones({3}, ad::float64).requires_grad_(false),
+         var = ad::ones({3}, ad::float64).requires_grad_(false);
+  const Tensor handle = mean, plain = ad::ones({3}, ad::float64);
+  ad::batch_norm(x, mean, var);
+  ad::batch_norm(x, plain, plain, {}, {}, true);
+  CHECK(ad::equal(mean, ad::ones({3}, ad::float64)));
+  CHECK(ad::equal(plain, ad::ones({3}, ad::float64)));
+  const Tensor y = ad::batch_norm(x, mean, var, {}, {}, true, 0.25);
+  CHECK(ad::allclose(handle, 0.75 + 0.25 * ad::mean(x, {0, 2}), 1e-14));
+  CHECK(ad::allclose(var, 0.75 + 0.25 * ad::var(x, {0, 2}), 1e-14));
+  CHECK(ad::allclose(ad::mean(y, {0, 2}), ad::zeros({3}, ad::float64), 0, 1e-14));
+  CHECK(ad::allclose(ad::var(y, {0, 2}, 0), ad::ones({3}, ad::float64), 1e-4));
+  // Nothing to learn from an empty batch.
+  const Tensor before = mean.detach();
+  CHECK(ad::batch_norm(ad::zeros({0, 3}, ad::float64), mean, var, {}, {}, true).shape() == ad::Shape{0, 3});
+  CHECK(ad::equal(mean, before));
+
+  // The statistics are no part of the graph, with whatever gradients are wanted.
+  Tensor leaf = x.detach().requires_grad_();
+  ad::sum(ad::square(ad::batch_norm(leaf, mean, var, {}, {}, true))).backward();
+  CHECK_FALSE(mean.requires_grad());
+  CHECK(mean.is_leaf());
+  const auto f = [&](const Tensor& t) { return ad::square(ad::batch_norm(t, mean, var, {}, {}, true)); };
+  CHECK(ad::gradgradcheck(f, {x}));
+}
+
+TEST_CASE("a variance far from zero keeps its digits") {
+  // Sums of squares would lose them all: the mean is 10^4 deviations, and float32 has 7 digits.
+  const Tensor x = ad::tensor({{1e4f}, {1e4f + 1}, {1e4f + 2}, {1e4f + 3}});
+  const std::vector<float> y = ad::batch_norm(x, {}, {}, {}, {}, true).to_vector<float>();
+  CHECK(y[0] == doctest::Approx(-1.5 / std::sqrt(1.25 + 1e-5)).epsilon(1e-6));
+  CHECK(y[3] == doctest::Approx(1.5 / std::sqrt(1.25 + 1e-5)).epsilon(1e-6));
+  CHECK(ad::equal(ad::layer_norm(x.t(), {4}), ad::batch_norm(x, {}, {}, {}, {}, true).t()));
+}
+
+TEST_CASE("BatchNorm") {
+  nn::BatchNorm2d norm(3);
+  std::string names;
+  for (const auto& [name, tensor] : norm.state_dict()) names += name + " " + ad::to_string(tensor.shape()) + ";";
+  CHECK(names == "weight (3,);bias (3,);running_mean (3,);running_var (3,);num_batches_tracked ();");
+  CHECK(norm.num_batches_tracked.dtype() == ad::int64);
+  CHECK(norm.parameters().size() == 2);
+  CHECK(norm.extra_repr() == "3");
+
+  const Tensor x = ad::randn({4, 3, 5, 5}) * 3.0 + 2.0;
+  const Tensor y = norm(x);
+  CHECK(norm.num_batches_tracked.item<int>() == 1);
+  CHECK(ad::allclose(norm.running_mean, 0.1 * ad::mean(x, {0, 2, 3}), 1e-5));
+  CHECK(ad::allclose(norm.running_var, 0.9 + 0.1 * ad::var(x, {0, 2, 3}), 1e-5));
+  CHECK(ad::equal(y, ad::batch_norm(x, {}, {}, norm.weight, norm.bias, true)));
+  {
+    const ad::NoGradGuard no_grad;
+    norm(x);  // as in PyTorch the mode decides, not whether gradients are wanted
+  }
+  CHECK(norm.num_batches_tracked.item<int>() == 2);
+
+  norm.eval();
+  const std::vector<float> mean = norm.running_mean.to_vector<float>();
+  CHECK(ad::equal(norm(x), ad::batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)));
+  CHECK(norm.running_mean.to_vector<float>() == mean);
+  CHECK(norm.num_batches_tracked.item<int>() == 2);
+  CHECK(norm(x[0].unsqueeze(0).index({ad::Ellipsis, ad::Slice(0, 1), ad::Slice(0, 1)})).shape() ==
+        ad::Shape{1, 3, 1, 1});
+
+  // A copy has statistics of its own, and the mode; an assignment sets them.
+  nn::BatchNorm2d copy = norm;
+  CHECK_FALSE(copy.is_training());
+  copy.train();
+  copy(x);
+  CHECK(copy.num_batches_tracked.item<int>() == 3);
+  CHECK(norm.num_batches_tracked.item<int>() == 2);
+  norm = copy;
+  CHECK(ad::equal(norm.running_mean, copy.running_mean));
+  CHECK(norm.num_batches_tracked.item<int>() == 3);
+  norm.to(ad::float64);
+  CHECK(norm(x.to(ad::float64)).dtype() == ad::float64);
+  CHECK(norm.num_batches_tracked.dtype() == ad::int64);
+
+  nn::BatchNormOptions options;
+  options.affine = false;
+  options.track_running_stats = false;
+  options.eps = 0.5;
+  options.momentum.reset();
+  const nn::BatchNorm1d plain(3, options);
+  CHECK(plain.parameters().empty());
+  CHECK(plain.buffers().empty());
+  CHECK(plain.extra_repr() == "3, eps=0.5, momentum=none, affine=false, track_running_stats=false");
+}
+
+TEST_CASE("BatchNorm: bad input") {
+  struct Net : nn::Module<Net> {
+    nn::BatchNorm1d first{3};
+    nn::BatchNorm2d second{3};
+    void members(nn::Members& m) { m("first", first)("second", second); }
+    Tensor forward(const Tensor& x) const { return x.dim() < 4 ? first(x) : second(x); }
+  };
+  const Net net;
+  CHECK(message_of([&] {
+          net(ad::ones({2, 4}));
+        }) == "first: BatchNorm1d: x of shape (2, 4) must have shape (N, 3) or (N, 3, L)");
+  CHECK(message_of([&] {
+          net(ad::ones({2, 4, 3, 3}));
+        }) == "second: BatchNorm2d: x of shape (2, 4, 3, 3) must have shape (N, 3, H, W)");
+  CHECK_THROWS_AS(net.first(ad::ones({3})), ad::ShapeError);
+  CHECK_THROWS_AS(net.first(ad::ones({2, 3, 4, 5})), ad::ShapeError);
+  CHECK_THROWS_AS(net.second(ad::ones({2, 3, 4})), ad::ShapeError);
+  CHECK(contains(message_of([&] {
+                   net(ad::ones({1, 3}));
+                 }),
+                 "first: batch_norm: the input of shape (1, 3) has one value per channel"));
+  CHECK_THROWS_AS(net(ad::ones({1, 3, 1, 1})), ad::ShapeError);
+  CHECK(net.first.num_batches_tracked.item<int>() == 0);
+  CHECK_THROWS_AS(net(ad::ones({2, 3}, ad::float64)), ad::DtypeError);
+  CHECK_THROWS_AS(net(ad::ones({2, 3}, ad::int64)), ad::DtypeError);
+
+  CHECK_THROWS_AS(nn::BatchNorm1d(0), ad::ValueError);
+  nn::BatchNormOptions options;
+  options.momentum = 1.5;
+  CHECK_THROWS_AS(nn::BatchNorm2d(3, options), ad::ValueError);
+  options = {};
+  options.eps = std::nan("");
+  CHECK_THROWS_AS(nn::BatchNorm2d(3, options), ad::ValueError);
+  options = {};
+  options.dtype = ad::bool_;
+  CHECK_THROWS_AS(nn::BatchNorm2d(3, options), ad::DtypeError);
+}
+
+TEST_CASE("the count of batches makes the running statistics their mean") {
+  nn::BatchNormOptions options;
+  options.momentum.reset();
+  options.dtype = ad::float64;
+  const nn::BatchNorm1d norm(2, options);
+  Tensor mean = ad::zeros({2}, ad::float64), var = mean;
+  for (int i = 0; i < 5; ++i) {
+    const Tensor x = ad::randn({6, 2}, ad::float64) + i;
+    norm(x);
+    CHECK_FALSE(norm.running_mean.is_computed());  // no look
+    mean = mean + ad::mean(x, 0) / 5.0;
+    var = var + ad::var(x, 0) / 5.0;
+  }
+  CHECK(ad::allclose(norm.running_mean, mean, 1e-13));
+  CHECK(ad::allclose(norm.running_var, var, 1e-13));
+}
+
+// -- embedding --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Embedding") {
+  ad::manual_seed(2);
+  const nn::Embedding large(300, 50);
+  check_normal(large.weight, 0, 1);
+  CHECK(large.extra_repr() == "num=300, dim=50");
+
+  nn::EmbeddingOptions options;
+  options.padding_idx = -2;
+  nn::Embedding embedding(4, 3, options);
+  CHECK(embedding.extra_repr() == "num=4, dim=3, padding_idx=2");
+  CHECK(ad::equal(embedding.weight[2], ad::zeros({3})));
+  CHECK_FALSE(ad::equal(embedding.weight[3], ad::zeros({3})));
+  const Tensor index = ad::tensor({{0, 2}, {3, 0}});
+  const Tensor y = embedding(index);
+  CHECK(y.shape() == ad::Shape{2, 2, 3});
+  CHECK(ad::equal(y[1][0], embedding.weight[3]));
+  CHECK(ad::equal(y[0][1], ad::zeros({3})));
+  ad::sum(y).backward();
+  CHECK(embedding.weight.grad().to_vector<float>() == std::vector<float>{2, 2, 2, 0, 0, 0, 0, 0, 0, 1, 1, 1});
+  CHECK(ad::equal(embedding(index.to(ad::uint8)), y));
+  CHECK(embedding(ad::tensor(3)).shape() == ad::Shape{3});
+  CHECK(embedding(ad::zeros({2, 0}, ad::int64)).shape() == ad::Shape{2, 0, 3});
+  // Whatever the padding's row holds, it is given out.
+  embedding.weight = ad::ones({4, 3});
+  CHECK(ad::equal(embedding(ad::tensor({2})), ad::ones({1, 3})));
+
+  struct Net : nn::Module<Net> {
+    nn::Embedding table{5, 2};
+    void members(nn::Members& m) { m("table", table); }
+    Tensor forward(const Tensor& x) const { return table(x); }
+  };
+  const Net net;
+  for (const std::int64_t bad : {5, -1}) {
+    const Tensor recorded = net(ad::tensor({0, bad}));
+    CHECK(message_of([&] { recorded.to_vector<float>(); }) ==
+          "table: Embedding: index " + std::to_string(bad) + " at position 1 of shape (2, 1) is outside [0, 5)");
+    CHECK_THROWS_AS(recorded.to_vector<float>(), ad::ValueError);
+  }
+  CHECK_THROWS_AS(net(ad::ones({2})), ad::DtypeError);
+  CHECK_THROWS_AS(net(ad::ones({2}, ad::bool_)), ad::DtypeError);
+  CHECK_THROWS_AS(nn::Embedding(0, 3), ad::ValueError);
+  CHECK_THROWS_AS(nn::Embedding(3, 0), ad::ValueError);
+  for (const std::int64_t bad : {4, -5}) {
+    options.padding_idx = bad;
+    CHECK_THROWS_AS(nn::Embedding(4, 3, options), ad::ValueError);
+  }
+  options = {};
+  options.dtype = ad::int64;
+  CHECK_THROWS_AS(nn::Embedding(4, 3, options), ad::DtypeError);
+}

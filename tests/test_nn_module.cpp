@@ -513,6 +513,78 @@ TEST_CASE("train, eval, zero_grad, freezing, to") {
   CHECK_THROWS_AS(net.to(ad::int64), ad::DtypeError);
 }
 
+TEST_CASE("frozen parameters get no gradient, are saved and copied, and no optimizer moves them") {
+  struct Net : nn::Module<Net> {
+    nn::Linear body{2, 3};
+    nn::BatchNorm1d norm{3};
+    nn::Linear head{3, 1};
+    void members(nn::Members& m) { m("body", body)("norm", norm)("head", head); }
+    Tensor forward(const Tensor& x) const { return head(ad::tanh(norm(body(x)))); }
+  };
+  Net net;
+  net.body.requires_grad_(false);
+  net.norm.requires_grad_(false);
+  net.head.bias.requires_grad_(false);  // a single one
+  CHECK(net.state_dict().size() == 9);
+
+  ad::optim::SGDOptions options;
+  options.lr = 0.1;
+  options.weight_decay = 0.1;  // which would move what has no gradient, too
+  ad::optim::SGD optimizer(net.parameters(), options);
+  const Tensor x = ad::randn({5, 2});
+  const auto step = [&] {
+    optimizer.zero_grad();
+    ad::sum(ad::square(net(x))).backward();
+    optimizer.step();
+  };
+  const auto changed = [&](const ad::StateDict& before) {
+    std::string names;
+    for (const auto& [name, value] : net.state_dict())
+      if (!ad::equal(value, before.at(name))) names += name + " ";
+    return names;
+  };
+  ad::StateDict before = net.state_dict();
+  step();
+  CHECK_FALSE(net.body.weight.grad().defined());
+  CHECK(net.head.weight.grad().defined());
+  // The running statistics go by the mode alone.
+  CHECK(changed(before) == "norm.running_mean norm.running_var norm.num_batches_tracked head.weight ");
+
+  net.norm.eval();
+  CHECK(net.is_training());
+  before = net.state_dict();
+  step();
+  CHECK(changed(before) == "head.weight ");
+
+  // Copies, conversions and assignments, also to what was undefined.
+  Net copy = net;
+  CHECK_FALSE(copy.body.weight.requires_grad());
+  CHECK_FALSE(copy.norm.is_training());
+  copy.to(ad::float64);
+  CHECK_FALSE(copy.body.weight.requires_grad());
+  CHECK(copy.head.weight.requires_grad());
+  copy = Net();
+  CHECK_FALSE(copy.body.weight.requires_grad());
+  nn::Parameter undefined;
+  undefined = net.body.weight;
+  CHECK_FALSE(undefined.requires_grad());
+  net.load_state_dict(before);
+  CHECK_FALSE(net.body.weight.requires_grad());
+
+  // Thawed, they move with the optimizer that they were given to.
+  net.requires_grad_();
+  before = net.state_dict();
+  step();
+  CHECK(changed(before) == "body.weight body.bias norm.weight norm.bias head.weight head.bias ");
+  // What was frozen after its gradient was made keeps that, and stays.
+  ad::sum(net(x)).backward();
+  net.head.requires_grad_(false);
+  before = net.state_dict();
+  optimizer.step();
+  CHECK(net.head.weight.grad().defined());
+  CHECK(changed(before) == "body.weight body.bias norm.weight norm.bias ");
+}
+
 TEST_CASE("state_dict is a snapshot, load_state_dict restores it or changes nothing") {
   Everything net;
   const ad::StateDict saved = net.state_dict();

@@ -75,6 +75,119 @@ TEST_CASE("Adam against its formula") {
   }
 }
 
+TEST_CASE("AdamW against its formula") {
+  for (const ad::Dtype dtype : {ad::float64, ad::float32}) {
+    const Tensor p = leaf(2, dtype);
+    optim::AdamWOptions options;
+    CHECK(options.weight_decay == 1e-2);
+    options.lr = 0.1;
+    options.weight_decay = 0.2;
+    optim::AdamW optimizer({p}, options);
+    double x = 2, m = 0, v = 0;
+    for (int t = 1; t <= 5; ++t) {
+      optimizer.zero_grad();
+      (p * p * p).backward();
+      optimizer.step();
+      const double g = 3 * x * x;
+      x -= 0.1 * 0.2 * x;
+      m = 0.9 * m + 0.1 * g;
+      v = 0.999 * v + 0.001 * g * g;
+      x -= 0.1 * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
+      CHECK(p.item<double>() == doctest::Approx(x).epsilon(dtype == ad::float64 ? 1e-12 : 1e-6));
+    }
+  }
+  CHECK(message_of([] { optim::AdamW({leaf(1), Tensor()}); }) == "AdamW: parameter 1 is undefined");
+}
+
+TEST_CASE("groups of parameters have options of their own, and else the common ones") {
+  const Tensor a = leaf(1), b = leaf(1), c = leaf(1, ad::float32);
+  optim::SGDGroup first{{a}}, second{{b, c}};
+  first.options.lr = 0.5;
+  optim::SGDOptions options;
+  options.lr = 0.25;
+  options.weight_decay = 1;
+  optim::SGD optimizer({first, second}, options);
+  CHECK(optimizer.group_count() == 2);
+  CHECK(optimizer.lr() == 0.5);
+  CHECK(optimizer.lr(1) == 0.25);
+  CHECK(optimizer.parameters().size() == 3);
+  const auto step = [&] {
+    optimizer.zero_grad();
+    (a + b + c.to(ad::float64)).backward();
+    optimizer.step();
+  };
+  step();
+  CHECK(a.item<double>() == 0);
+  CHECK(b.item<double>() == 0.5);
+  CHECK(c.item<float>() == 0.5f);
+  optimizer.set_lr(1, 0);
+  step();
+  CHECK(a.item<double>() == -0.5);
+  CHECK(b.item<double>() == 0.5);
+  optimizer.set_lr(1);
+  CHECK(optimizer.lr(0) == 1);
+  CHECK(optimizer.lr(1) == 1);
+  CHECK(message_of([&] { optimizer.set_lr(2, 0.1); }) == "SGD: set_lr: there is no group 2; there are 2");
+  CHECK_THROWS_AS(optimizer.lr(2), ad::ValueError);
+  CHECK_THROWS_AS(optimizer.set_lr(1, -1), ad::ValueError);
+  CHECK(optimizer.lr(1) == 1);
+
+  // One group's momentum is no other's, and so for every option.
+  const Tensor p = leaf(1), q = leaf(1);
+  optim::SGDGroup heavy{{p}}, light{{q}};
+  heavy.options.momentum = 0.5;
+  heavy.options.nesterov = true;
+  heavy.options.dampening = 0;
+  heavy.options.weight_decay = 0;
+  options = {};
+  options.lr = 1;
+  optim::SGD mixed({heavy, light}, options);
+  for (int i = 0; i < 2; ++i) {
+    mixed.zero_grad();
+    (p + q).backward();
+    mixed.step();
+  }
+  CHECK(q.item<double>() == -1);
+  CHECK(p.item<double>() == 1 - 1.5 - 1.75);
+  CHECK(mixed.state_dict().at("0.momentum").item<double>() == 1.5);
+  CHECK(mixed.state_dict().at("1.momentum").item<double>() == 0);
+
+  // Bad ones.
+  heavy.options.momentum = -1;
+  CHECK_THROWS_AS(optim::SGD({heavy}), ad::ValueError);
+  optim::AdamGroup adam{{leaf(1)}};
+  adam.options.betas = {0.9, 1};
+  CHECK(message_of([&] { optim::AdamW({adam, {{leaf(1)}}}); }) == "AdamW: betas.second must be in [0, 1), not 1");
+  CHECK_THROWS_AS(optim::Adam(std::vector<optim::AdamGroup>{}), ad::ValueError);
+  const Tensor twice = p;
+  CHECK(message_of([&] {
+          optim::Adam({{{p, q}}, {{twice}}});
+        }) == "Adam: parameter 2 of shape () (group 1) is parameter 0 (group 0) again; each must be named once");
+  CHECK_THROWS_AS(optim::SGD({p, p}), ad::ValueError);
+}
+
+TEST_CASE("frozen parameters are passed over, until they are thawed") {
+  Tensor frozen = leaf(1), trained = leaf(1);
+  frozen.requires_grad_(false);
+  optim::Adam optimizer({frozen, trained});
+  const auto step = [&] {
+    optimizer.zero_grad();
+    (ad::square(frozen) + ad::square(trained)).backward();
+    optimizer.step();
+  };
+  step();
+  step();
+  CHECK(frozen.item<double>() == 1);
+  CHECK(optimizer.state_dict().at("0.step").item<double>() == 0);
+  frozen.requires_grad_();
+  step();
+  CHECK(frozen.item<double>() == doctest::Approx(1 - 1e-3));
+  CHECK(optimizer.state_dict().at("0.step").item<double>() == 1);
+  CHECK(optimizer.state_dict().at("1.step").item<double>() == 3);
+  frozen.requires_grad_(false);
+  CHECK(message_of([&] { optim::SGD({frozen}); }).find("SGD: none of the 1 parameters requires grad") == 0);
+}
+
 TEST_CASE("a parameter without gradient stays as it is, and its moments and count, too") {
   const Tensor a = leaf(1), b = leaf(1), c = leaf(1), alone = leaf(1);
   const Tensor single = leaf(1, ad::float32);
@@ -258,6 +371,82 @@ TEST_CASE("an optimizer of one's own") {
   }
   CHECK(p.item<double>() == 0.25);
   CHECK(optimizer.state_dict().at("0.count").item<double>() == 3);
+}
+
+TEST_CASE("learning-rate schedulers") {
+  const Tensor p = leaf(1);
+  optim::SGDOptions options;
+  options.lr = 0.5;
+  optim::SGD optimizer({p}, options);
+  optim::LRSchedulerOptions warm;
+  warm.warmup_steps = 2;
+  warm.warmup_start_factor = 0.5;
+  optim::StepLR scheduler(optimizer, 1, 0.5, warm);
+  const auto train = [&](optim::LRScheduler& s, int steps) {
+    std::vector<double> rates;
+    for (int i = 0; i < steps; ++i) {
+      rates.push_back(optimizer.lr());
+      p.set_grad(ad::ones({}, ad::float64));
+      optimizer.step();
+      s.step();
+    }
+    return rates;
+  };
+  CHECK(train(scheduler, 4) == std::vector<double>{0.25, 0.375, 0.5, 0.25});
+  CHECK(p.item<double>() == 1 - 0.25 - 0.375 - 0.5 - 0.25);
+  CHECK(scheduler.last_step() == 4);
+  CHECK(scheduler.last_lr() == std::vector<double>{0.125});
+  const ad::StateDict state = scheduler.state_dict();
+  CHECK(train(scheduler, 2) == std::vector<double>{0.125, 0.0625});
+
+  // Resumed: with an optimizer of the same options, whatever its learning rate is by now.
+  optim::StepLR again(optimizer, 1, 0.5, warm);
+  again.load_state_dict(state);
+  CHECK(again.last_step() == 4);
+  CHECK(train(again, 2) == std::vector<double>{0.125, 0.0625});
+  // What set_lr() does lasts until the next step.
+  optimizer.set_lr(3);
+  again.step();
+  CHECK(optimizer.lr() == 0.015625);
+
+  ad::StateDict wrong;
+  wrong.insert("last_step", ad::tensor(1));
+  CHECK_THROWS_AS(again.load_state_dict(wrong), ad::ValueError);
+  wrong.insert("initial_lr", ad::zeros({2}, ad::float64));
+  CHECK_THROWS_AS(again.load_state_dict(wrong), ad::ShapeError);
+  wrong = {};
+  wrong.insert("last_step", ad::tensor(1.0));
+  wrong.insert("initial_lr", ad::zeros({1}, ad::float64));
+  CHECK_THROWS_AS(again.load_state_dict(wrong), ad::DtypeError);
+  wrong = {};
+  wrong.insert("last_step", ad::tensor(-1));
+  wrong.insert("initial_lr", ad::zeros({1}, ad::float64));
+  CHECK_THROWS_AS(again.load_state_dict(wrong), ad::ValueError);
+  wrong = state;
+  wrong.insert("other", ad::tensor(1));
+  CHECK_THROWS_AS(again.load_state_dict(wrong), ad::ValueError);
+  CHECK(again.last_step() == 7);
+  CHECK(optimizer.lr() == 0.015625);
+
+  // A schedule of one's own; one that goes wrong changes nothing.
+  optimizer.set_lr(1);
+  optim::LRScheduler own(optimizer, [](double initial, std::int64_t step) { return initial - 0.5 * double(step); });
+  CHECK(train(own, 2) == std::vector<double>{1, 0.5});
+  CHECK(message_of([&] { own.step(); }) == "LRScheduler: the learning rate must be finite and at least 0, not -0.5");
+  CHECK(own.last_step() == 2);
+  CHECK(optimizer.lr() == 0);
+
+  CHECK_THROWS_AS(optim::LRScheduler(optimizer, nullptr), ad::ValueError);
+  CHECK_THROWS_AS(optim::StepLR(optimizer, 0), ad::ValueError);
+  CHECK_THROWS_AS(optim::StepLR(optimizer, 1, -0.1), ad::ValueError);
+  CHECK_THROWS_AS(optim::CosineAnnealingLR(optimizer, 0), ad::ValueError);
+  CHECK_THROWS_AS(optim::CosineAnnealingLR(optimizer, 1, kNan), ad::ValueError);
+  warm.warmup_steps = -1;
+  CHECK_THROWS_AS(optim::StepLR(optimizer, 1, 0.1, warm), ad::ValueError);
+  for (const double bad : {0.0, 1.5, kNan}) {
+    warm = {1, bad};
+    CHECK_THROWS_AS(optim::StepLR(optimizer, 1, 0.1, warm), ad::ValueError);
+  }
 }
 
 TEST_CASE("clip_grad_norm_") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <adjoint/nn/convolution.hpp>
 #include <adjoint/nn/init.hpp>
 #include <adjoint/nn/layers.hpp>
 #include <adjoint/nn/losses.hpp>

@@ -69,6 +69,10 @@ class ADJOINT_API Tensor {
   Tensor& operator=(Tensor&& other) & noexcept;
 
   bool defined() const noexcept { return node_ != nullptr || cell_ != nullptr; }
+  /// Whether this is a handle on a cell.
+  bool is_cell() const noexcept { return cell_ != nullptr; }
+  /// Whether both are handles on one cell, or on one node of the graph (or undefined).
+  bool is_same(const Tensor& other) const noexcept { return node_ == other.node_ && cell_ == other.cell_; }
   const Shape& shape() const;
   Dtype dtype() const;
   /// The number of dims.

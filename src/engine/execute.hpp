@@ -95,6 +95,22 @@ void execute_iota(Node& node);
 /// [b.., m, k] x [b.., k, n].
 void execute_matmul(Node& node);
 
+// -- convolutions and pooling of [N, C, H, W] -------------------------------------------------------------------------
+
+struct ConvolutionAttributes {
+  std::int32_t stride[2], padding[2], dilation[2], groups;  // height, width
+};
+/// kernel: a kernels::ConvolutionKind. The sizes are those of the shapes.
+void execute_convolution(Node& node);
+
+enum class Pooling : std::uint8_t { largest_positions, sum, spread };
+struct PoolingAttributes {
+  std::int32_t kernel[2], stride[2], padding[2], dilation[2];  // height, width
+  bool adaptive;  // instead of these: windows that share the input among the results as evenly as they can
+};
+/// kernel: a Pooling.
+void execute_pooling(Node& node);
+
 // -- shared -----------------------------------------------------------------------------------------------------------
 
 /// The strides with which an array of `shape` is read as one of `target`, to which it broadcasts.

@@ -108,7 +108,6 @@ Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shap
 void copy_row_major(std::size_t element, const Shape& shape, const void* source, const Strides& strides,
                     void* destination) {
   const std::int64_t n = numel(shape);
-  if (shape.size() == 4 && is_channels_last(shape, strides) && !is_row_major(shape, strides)) count_layout_conversion();
   const kernels::View view{const_cast<void*>(source), strides};
   parallel_for((n + kGrain - 1) / kGrain, [&](std::int64_t chunk) {
     const std::int64_t first = chunk * kGrain;
@@ -124,6 +123,7 @@ const void* row_major_data(Node& node) {
   }
   Rare& rare = node.rare();
   if (!rare.contiguous) {
+    count_if_channels_last(node.shape, node.value.strides);
     Storage* copy = Storage::allocate(static_cast<std::size_t>(numel(node.shape)) * size_of(node.dtype));
     copy_row_major(size_of(node.dtype), node.shape, node.value.data, node.value.strides, copy->data());
     rare.contiguous = copy;

@@ -82,6 +82,7 @@ void execute_reshape(Node& node) {
   } else if (reshaped_strides(input.shape, input.value.strides, node.shape, &strides)) {
     node.alias_value(input.value, 0, strides);
   } else {
+    count_if_channels_last(input.shape, input.value.strides);
     node.allocate_value();
     copy_row_major(size_of(node.dtype), input.shape, input.value.data, input.value.strides, node.value.data);
   }

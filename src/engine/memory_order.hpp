@@ -48,5 +48,7 @@ void allocate_in_order(Node& node, const MemoryOrder& order);
 
 /// What memory::layout_conversions() tells.
 void count_layout_conversion() noexcept;
+/// Counts the copy of a value to row-major memory, if it is of activations that lie channels-last.
+void count_if_channels_last(const Shape& shape, const Strides& strides) noexcept;
 
 }  // namespace adjoint::detail

@@ -3,7 +3,8 @@
 // Elementwise work goes tile by tile: a tile is at most kTile elements, contiguous in memory. An input that is not
 // contiguous is first loaded into a tile buffer (`load`), so that a chain of kernels runs over buffers that stay in
 // the first-level cache, whatever the strides of its inputs. Each kernel is compiled once per instruction set
-// (baseline, AVX2+FMA, AVX-512) in a translation unit of its own; `table()` chooses at first use by what the processor has.
+// (baseline, AVX2+FMA, AVX-512) in a translation unit of its own; `table()` chooses at first use by what the processor
+// has.
 #pragma once
 
 #include <adjoint/dtype.hpp>
@@ -19,16 +20,50 @@ inline constexpr std::int64_t kTile = 512;
 /// Elementwise functions. Unless said otherwise inputs and output have the same dtype.
 enum class Tile : std::uint8_t {
   // one operand, float32/float64 (neg, abs, sign also integers; floor, ceil, round are the identity on integers)
-  neg, abs, sign, exp, expm1, log, log1p, sqrt, rsqrt, sin, cos, tan, tanh, erf, sigmoid, relu, softplus,
-  floor, ceil, round,
+  neg,
+  abs,
+  sign,
+  exp,
+  expm1,
+  log,
+  log1p,
+  sqrt,
+  rsqrt,
+  sin,
+  cos,
+  tan,
+  tanh,
+  erf,
+  sigmoid,
+  relu,
+  softplus,
+  floor,
+  ceil,
+  round,
   // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
-  add, sub, mul, div, pow, maximum, minimum,  // div: floating only; maximum and minimum hand on NaN
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  maximum,
+  minimum,  // div: floating only; maximum and minimum hand on NaN
   // two operands of any dtype, output bool
-  eq, ne, lt, le, gt, ge,
+  eq,
+  ne,
+  lt,
+  le,
+  gt,
+  ge,
   // bool to bool
-  logical_and, logical_or, logical_xor, logical_not,
+  logical_and,
+  logical_or,
+  logical_xor,
+  logical_not,
   // floating to bool
-  isnan, isinf, isfinite,
+  isnan,
+  isinf,
+  isfinite,
   // three operands: bool, T, T
   where,
   count_
@@ -66,18 +101,22 @@ inline constexpr std::int64_t kSmallMatmul = 4096;
 
 /// One instruction set's kernels; a null entry means: not defined for this dtype.
 struct Table {
-  const char* name;  // "baseline", "avx2", "avx512"
+  const char* name;                          // "baseline", "avx2", "avx512"
   TileKernel tile[kTileCount][kDtypeCount];  // by the dtype of the operands (of the second one for `where`)
-  TileKernel cast[kDtypeCount][kDtypeCount];  // [from][to]; to bool: x != 0; float to integer truncates, saturating, NaN to 0
+  TileKernel cast[kDtypeCount]
+                 [kDtypeCount];  // [from][to]; to bool: x != 0; float to integer truncates, saturating, NaN to 0
   /// Reduces each of `rows` runs of `n` contiguous elements, `row_stride` elements apart, into output[row]
   /// (n >= 1; sums by a tree that depends on n alone, at least as exact as blocked pairwise summation).
   void (*reduce_rows[kReduceCount][kDtypeCount])(std::int64_t rows, std::int64_t n, const void* input,
                                                  std::int64_t row_stride, void* output);
   /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
   void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
+  /// Where input[i] is above best[i], or the first NaN: best[i] = input[i], positions[i] = position. Reals.
+  void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int64_t position, void* best,
+                                   std::int64_t* positions);
   /// What `random` below does, from position `start` = offset + first on.
-  void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low, std::int64_t high,
-                                            std::int64_t n, void* output);
+  void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
+                                            std::int64_t high, std::int64_t n, void* output);
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c);
@@ -91,11 +130,13 @@ const Table* table(const char* name) noexcept;
 void load(std::size_t element, const Shape& shape, const View& source, std::int64_t first, std::int64_t n,
           void* destination) noexcept;
 
-// -- indexing; an index is checked as it is read: the first bad one is returned in *bad (else untouched), as a row-major
+// -- indexing; an index is checked as it is read: the first bad one is returned in *bad (else untouched), as a
+// row-major
 //    position in `index`, and nothing after it is done -------------------------------------------------------------
 
 /// output[i][j][k] = input[i][index[i][j][k]][k] along dim `dim`; output is row-major of shape `index_shape`.
-/// Other dims of index_shape are no larger than input's. Index dtype int64. Returns false for an index outside [0, size).
+/// Other dims of index_shape are no larger than input's. Index dtype int64. Returns false for an index outside [0,
+/// size).
 bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
             const View& index, void* output, std::int64_t* bad) noexcept;
 /// output[i][index[i][j][k]][k] += source[i][j][k], in row-major order of index; output is row-major of output_shape.
@@ -130,6 +171,46 @@ void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::
 /// float32 by oneDNN (dnnl_sgemm), float64 by CBLAS, both on the caller's OpenMP team.
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
             void* scratch);
-std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b) noexcept;
+std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
+                           const Matrix& b) noexcept;
+
+// -- convolutions; activations lie channels-last, row-major [batch, height, width, channels], and weights row-major
+//    [out, in / groups, kernel height, kernel width] ------------------------------------------------------------------
+
+/// y[n, o, i, j] = sum over c, k, l of w[o, c, k, l] x[n, c, i * stride + k * dilation - padding, ..]: its sizes.
+struct Convolution {
+  std::int64_t batch, groups, in_channels, out_channels;
+  std::int64_t in[2], out[2], kernel[2];  // height, width
+  std::int64_t stride[2], padding[2], dilation[2];
+};
+/// The trilinear form <w * x, g> by each of its three arguments: y from x and w; x's adjoint from g and w; w's from x
+/// and g.
+enum class ConvolutionKind : std::uint8_t { forward, data, weight };
+
+/// Computes one of them, in the order of the comment above, for sizes that are not 0; float32 and float64. `scratch` is
+/// of `convolution_scratch` bytes, aligned to 64. float32 by oneDNN where it has an implementation; else by
+/// matrix products on patches. Both on the caller's OpenMP team.
+void convolution(ConvolutionKind kind, Dtype dtype, const Convolution& sizes, const void* a, const void* b,
+                 void* result, void* scratch);
+std::size_t convolution_scratch(ConvolutionKind kind, Dtype dtype, const Convolution& sizes);
+
+// -- pooling, channels-last as well ----------------------------------------------------------------------------------
+
+/// The windows of one dim: elements [begin[i], end[i]) in steps of `step` for result i; never empty.
+struct Windows {
+  std::int64_t size, count, step;
+  const std::int64_t* begin;
+  const std::int64_t* end;
+};
+/// For images [first, last): the position, row * width + column, of the largest element of each window and channel (the
+/// first of equals; NaN wins).
+void largest_positions(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
+                       const Windows& columns, const void* x, std::int64_t* positions) noexcept;
+/// The sum of each window.
+void sum_windows(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
+                 const Windows& columns, const void* x, void* sums) noexcept;
+/// Its transpose: each element the sum over the windows that it lies in.
+void spread_windows(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
+                    const Windows& columns, const void* sums, void* x) noexcept;
 
 }  // namespace adjoint::kernels

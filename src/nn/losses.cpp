@@ -2,6 +2,7 @@
 #include <adjoint/ops.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace adjoint::nn {
@@ -131,6 +132,13 @@ Tensor loss_of_probabilities(const Tensor& log_probabilities, const Tensor& targ
   return reduce(reshape(-sum(products, 1), shape), options.reduction);
 }
 
+// d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2): with c = d limited to [-delta, delta] both are c (d - c /
+// 2).
+Tensor huber(const Tensor& d, double delta) {
+  const Tensor c = clamp(d, -delta, delta);
+  return c * (d - 0.5 * c);
+}
+
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
@@ -185,6 +193,44 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
     throw ShapeError(std::string(name) + ": weight and pos_weight must broadcast to the input's shape " +
                      to_string(input.shape()) + ", not enlarge it to " + to_string(losses.shape()));
   return reduce(losses, options.reduction);
+}
+
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, Reduction reduction) {
+  constexpr const char* name = "binary_cross_entropy";
+  require_floating(name, "input", input);
+  require_floating(name, "target", target);
+  require_same_shape(name, input, target);
+  // The logarithm of 0 is never taken: its derivative, times the clamp's 0, would be NaN.
+  const auto clamped = [](const Tensor& logarithm, const Tensor& of_zero) {
+    return masked_fill(clamp(logarithm, -100), of_zero, -100);
+  };
+  const Tensor never = input == 0, always = input == 1;
+  const Tensor log_p = clamped(log(masked_fill(input, never, 1)), never);
+  const Tensor log_q = clamped(log1p(-masked_fill(input, always, 0)), always);
+  Tensor losses = -(target * log_p + (1 - target) * log_q);
+  if (weight.defined()) losses = losses * weight;
+  if (losses.shape() != input.shape())
+    throw ShapeError(std::string(name) + ": weight of shape " + to_string(weight.shape()) +
+                     " must broadcast to the input's shape " + to_string(input.shape()) + ", not enlarge it to " +
+                     to_string(losses.shape()));
+  return reduce(losses, reduction);
+}
+
+Tensor huber_loss(const Tensor& input, const Tensor& target, double delta, Reduction reduction) {
+  require_floating("huber_loss", "input", input);
+  require_same_shape("huber_loss", input, target);
+  if (!(delta > 0) || std::isinf(delta))
+    throw ValueError("huber_loss: delta must be above 0 and finite, not " + std::to_string(delta));
+  return reduce(huber(input - target, delta), reduction);
+}
+
+Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, double beta, Reduction reduction) {
+  require_floating("smooth_l1_loss", "input", input);
+  require_same_shape("smooth_l1_loss", input, target);
+  if (!(beta >= 0) || std::isinf(beta))
+    throw ValueError("smooth_l1_loss: beta must be at least 0 and finite, not " + std::to_string(beta));
+  const Tensor difference = input - target;
+  return reduce(beta == 0 ? abs(difference) : huber(difference, beta) / beta, reduction);
 }
 
 }  // namespace adjoint::nn

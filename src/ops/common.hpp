@@ -55,4 +55,10 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 /// A reduction's result seen with the reduced dims again, repeated to the input's shape.
 Tensor expand_reduced(const Tensor& result, std::uint32_t dims, const Shape& shape);
 
+/// An image as a batch of one; throws ShapeError for what is neither.
+Tensor with_batch(const char* operation, const Tensor& x);
+/// Throws ValueError unless both numbers are at least `least`, and fit 32 bits. `shape` is the input's.
+void check_window(const char* operation, const char* what, const IntPair& value, std::int64_t least,
+                  const Shape& shape);
+
 }  // namespace adjoint::detail

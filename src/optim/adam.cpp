@@ -6,33 +6,60 @@
 
 namespace adjoint::optim {
 
+namespace {
+
+AdamOptions resolved(const AdamGroupOptions& own, const AdamOptions& common) {
+  return {own.lr.value_or(common.lr), own.betas.value_or(common.betas), own.eps.value_or(common.eps),
+          own.weight_decay.value_or(common.weight_decay)};
+}
+
+}  // namespace
+
 Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
-    : Optimizer("Adam", std::move(parameters), options.lr, {"exp_avg", "exp_avg_sq"}), options_(options) {
-  const auto [beta1, beta2] = options.betas;
-  require(beta1 >= 0 && beta1 < 1, "betas.first", beta1, "in [0, 1)");
-  require(beta2 >= 0 && beta2 < 1, "betas.second", beta2, "in [0, 1)");
-  require(options.eps >= 0 && std::isfinite(options.eps), "eps", options.eps, "finite and at least 0");
-  require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "weight_decay", options.weight_decay,
-          "finite and at least 0");
+    : Adam(std::vector<AdamGroup>{{std::move(parameters)}}, options) {}
+
+Adam::Adam(std::vector<AdamGroup> groups, const AdamOptions& options)
+    : Adam("Adam", std::move(groups), options, false) {}
+
+AdamW::AdamW(std::vector<AdamGroup> groups, const AdamWOptions& options)
+    : Adam("AdamW", std::move(groups), {options.lr, options.betas, options.eps, options.weight_decay}, true) {}
+
+Adam::Adam(const char* name, std::vector<AdamGroup> groups, const AdamOptions& options, bool decoupled_weight_decay)
+    : Optimizer(name, with_lr(groups, options.lr), {"exp_avg", "exp_avg_sq"}),
+      decoupled_weight_decay_(decoupled_weight_decay) {
+  for (const AdamGroup& group : groups) {
+    const AdamOptions& o = options_.emplace_back(resolved(group.options, options));
+    const auto [beta1, beta2] = o.betas;
+    require(beta1 >= 0 && beta1 < 1, "betas.first", beta1, "in [0, 1)");
+    require(beta2 >= 0 && beta2 < 1, "betas.second", beta2, "in [0, 1)");
+    require(o.eps >= 0 && std::isfinite(o.eps), "eps", o.eps, "finite and at least 0");
+    require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "weight_decay", o.weight_decay,
+            "finite and at least 0");
+  }
 }
 
 // The size of the step and the root of the second moment's correction.
 std::vector<Tensor> Adam::shared(const Tensor& step, Dtype dtype) {
-  const Tensor size = lr() / (1 - pow(options_.betas.first, step));
-  const Tensor root = sqrt(1 - pow(options_.betas.second, step));
+  const auto [beta1, beta2] = options_[group()].betas;
+  const Tensor size = lr(group()) / (1 - pow(beta1, step));
+  const Tensor root = sqrt(1 - pow(beta2, step));
   return {size.to(dtype), root.to(dtype)};
 }
 
 Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state,
                     const std::vector<Tensor>& shared) {
-  const auto [beta1, beta2] = options_.betas;
-  Tensor g = gradient;
-  if (options_.weight_decay != 0) g = g + options_.weight_decay * p;
+  const AdamOptions& options = options_[group()];
+  const auto [beta1, beta2] = options.betas;
+  Tensor g = gradient, before = p;
+  if (options.weight_decay != 0) {
+    if (decoupled_weight_decay_) before = p * (1 - lr(group()) * options.weight_decay);
+    else g = g + options.weight_decay * p;
+  }
   const Tensor m = beta1 * state[0] + (1 - beta1) * g;
   const Tensor v = beta2 * state[1] + (1 - beta2) * square(g);
   state[0].set_(m);
   state[1].set_(v);
-  return p - shared[0] * m / (sqrt(v) / shared[1] + options_.eps);
+  return before - shared[0] * m / (sqrt(v) / shared[1] + options.eps);
 }
 
 }  // namespace adjoint::optim

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 namespace adjoint::optim {
@@ -18,9 +19,20 @@ Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 }  // namespace
 
 Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names)
-    : name_(std::move(name)), parameters_(std::move(parameters)), lr_(lr), state_names_(std::move(state_names)) {
-  set_lr(lr);
+    : Optimizer(std::move(name), std::vector<Group>{{std::move(parameters), lr}}, std::move(state_names)) {}
+
+Optimizer::Optimizer(std::string name, std::vector<Group> groups, std::vector<std::string> state_names)
+    : name_(std::move(name)), state_names_(std::move(state_names)) {
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    require_lr(groups[g].lr);
+    lrs_.push_back(groups[g].lr);
+    for (Tensor& parameter : groups[g].parameters) {
+      parameters_.push_back(std::move(parameter));
+      group_of_.push_back(g);
+    }
+  }
   if (parameters_.empty()) throw ValueError(name_ + ": there are no parameters to optimize");
+  bool any = false;
   states_.resize(parameters_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& parameter = parameters_[i];
@@ -29,20 +41,30 @@ Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr
     if (!parameter.is_leaf())
       throw ValueError(which + " of shape " + to_string(parameter.shape()) +
                        " is not a leaf but computed from others; only leaves can be optimized");
-    if (!parameter.requires_grad())
+    if (!parameter.is_cell())
       throw ValueError(which + " of shape " + to_string(parameter.shape()) +
-                       " does not require grad; leave frozen parameters out, or call requires_grad_()");
+                       " does not require grad; call requires_grad_() where it is made");
+    for (std::size_t j = 0; j < i; ++j)
+      if (parameter.is_same(parameters_[j]))
+        throw ValueError(which + " of shape " + to_string(parameter.shape()) + " (group " +
+                         std::to_string(group_of_[i]) + ") is parameter " + std::to_string(j) + " (group " +
+                         std::to_string(group_of_[j]) + ") again; each must be named once");
+    any = any || parameter.requires_grad();
     for (std::size_t s = 0; s < state_names_.size(); ++s)
       states_[i].push_back(cell(zeros(parameter.shape(), parameter.dtype())));
   }
-  for (const Dtype dtype : {float32, float64}) {
-    Group group;
-    for (std::size_t i = 0; i < parameters_.size(); ++i)
-      if (parameters_[i].dtype() == dtype) group.members.push_back(i);
-    if (group.members.empty()) continue;
-    group.step = step_cell(0);
-    groups_.push_back(std::move(group));
-  }
+  if (!any)
+    throw ValueError(name_ + ": none of the " + std::to_string(parameters_.size()) +
+                     " parameters requires grad, so there is nothing to optimize; call requires_grad_()");
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (const Dtype dtype : {float32, float64}) {
+      Cohort cohort{g, {}, {}};
+      for (std::size_t i = 0; i < parameters_.size(); ++i)
+        if (group_of_[i] == g && parameters_[i].dtype() == dtype) cohort.members.push_back(i);
+      if (cohort.members.empty()) continue;
+      cohort.step = step_cell(0);
+      cohorts_.push_back(std::move(cohort));
+    }
 }
 
 Optimizer::~Optimizer() = default;
@@ -54,9 +76,30 @@ void Optimizer::require(bool valid, const char* option, double value, const char
   throw ValueError(text.str());
 }
 
-void Optimizer::set_lr(double lr) {
+void Optimizer::require_lr(double lr) const {
   require(lr >= 0 && std::isfinite(lr), "lr", lr, "finite and at least 0");
-  lr_ = lr;
+}
+
+void Optimizer::require_group(const char* function, std::size_t group) const {
+  if (group >= lrs_.size())
+    throw ValueError(name_ + ": " + function + ": there is no group " + std::to_string(group) + "; there are " +
+                     std::to_string(lrs_.size()));
+}
+
+double Optimizer::lr(std::size_t group) const {
+  require_group("lr", group);
+  return lrs_[group];
+}
+
+void Optimizer::set_lr(double lr) {
+  require_lr(lr);
+  std::fill(lrs_.begin(), lrs_.end(), lr);
+}
+
+void Optimizer::set_lr(std::size_t group, double lr) {
+  require_group("set_lr", group);
+  require_lr(lr);
+  lrs_[group] = lr;
 }
 
 std::vector<Tensor> Optimizer::shared(const Tensor&, Dtype) { return {}; }
@@ -65,25 +108,27 @@ void Optimizer::step() {
   const NoGradGuard no_grad;
   std::vector<Tensor> gradients;
   gradients.reserve(parameters_.size());
-  for (const Tensor& parameter : parameters_) gradients.push_back(parameter.grad());
+  for (const Tensor& parameter : parameters_)
+    gradients.push_back(parameter.requires_grad() ? parameter.grad() : Tensor());
 
-  // Where only some of a group have a gradient, those become a group of their own.
+  // Where only some of a cohort have a gradient, those become a cohort of their own.
   const auto has_gradient = [&](std::size_t i) { return gradients[i].defined(); };
-  for (std::size_t g = 0, count = groups_.size(); g < count; ++g) {
-    std::vector<std::size_t>& members = groups_[g].members;
+  for (std::size_t c = 0, count = cohorts_.size(); c < count; ++c) {
+    std::vector<std::size_t>& members = cohorts_[c].members;
     const auto rest = std::stable_partition(members.begin(), members.end(), has_gradient);
     if (rest == members.begin() || rest == members.end()) continue;
-    Group split{cell(groups_[g].step), {rest, members.end()}};
+    Cohort split{cohorts_[c].group, cell(cohorts_[c].step), {rest, members.end()}};
     members.erase(rest, members.end());
-    groups_.push_back(std::move(split));
+    cohorts_.push_back(std::move(split));
   }
 
-  for (Group& group : groups_) {
-    if (!has_gradient(group.members.front())) continue;
-    const Tensor step = group.step + 1;
-    group.step.set_(step);
-    const std::vector<Tensor> common = shared(step, parameters_[group.members.front()].dtype());
-    for (const std::size_t i : group.members)
+  for (Cohort& cohort : cohorts_) {
+    if (!has_gradient(cohort.members.front())) continue;
+    group_ = cohort.group;
+    const Tensor step = cohort.step + 1;
+    cohort.step.set_(step);
+    const std::vector<Tensor> common = shared(step, parameters_[cohort.members.front()].dtype());
+    for (const std::size_t i : cohort.members)
       parameters_[i].set_(update(parameters_[i], gradients[i], states_[i], common));
   }
   gradients.clear();
@@ -96,8 +141,8 @@ void Optimizer::zero_grad() {
 
 StateDict Optimizer::state_dict() const {
   std::vector<Tensor> steps(parameters_.size());
-  for (const Group& group : groups_)
-    for (const std::size_t i : group.members) steps[i] = group.step.detach();
+  for (const Cohort& cohort : cohorts_)
+    for (const std::size_t i : cohort.members) steps[i] = cohort.step.detach();
   std::vector<StateDict::value_type> entries;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string prefix = std::to_string(i) + ".";
@@ -124,19 +169,20 @@ void Optimizer::load_state_dict(const StateDict& values) {
     for (const auto& [name, value] : values)
       if (!mine.find(name)) throw ValueError(name_ + ": load_state_dict: \"" + name + "\" is not expected");
 
-  std::vector<Group> groups;
-  std::vector<std::pair<Dtype, double>> keys;
+  std::vector<Cohort> cohorts;
+  std::vector<std::tuple<std::size_t, Dtype, double>> keys;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const std::pair<Dtype, double> key(parameters_[i].dtype(), values.at(std::to_string(i) + ".step").item<double>());
+    const double step = values.at(std::to_string(i) + ".step").item<double>();
+    const std::tuple key(group_of_[i], parameters_[i].dtype(), step);
     const auto found = std::find(keys.begin(), keys.end(), key);
     const auto index = static_cast<std::size_t>(found - keys.begin());
     if (found == keys.end()) {
       keys.push_back(key);
-      groups.push_back({step_cell(key.second), {}});
+      cohorts.push_back({group_of_[i], step_cell(step), {}});
     }
-    groups[index].members.push_back(i);
+    cohorts[index].members.push_back(i);
   }
-  groups_ = std::move(groups);
+  cohorts_ = std::move(cohorts);
   const NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     for (std::size_t s = 0; s < state_names_.size(); ++s)

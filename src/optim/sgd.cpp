@@ -6,37 +6,53 @@
 
 namespace adjoint::optim {
 
-SGD::SGD(std::vector<Tensor> parameters, const SGDOptions& options)
-    : Optimizer("SGD", std::move(parameters), options.lr,
-                options.momentum != 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}),
-      options_(options) {
-  require(options.momentum >= 0 && std::isfinite(options.momentum), "momentum", options.momentum,
-          "finite and at least 0");
-  require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "weight_decay", options.weight_decay,
-          "finite and at least 0");
-  require(std::isfinite(options.dampening), "dampening", options.dampening, "finite");
-  require(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "above 0 with nesterov");
-  require(!options.nesterov || options.dampening == 0, "dampening", options.dampening, "0 with nesterov");
+namespace {
+
+SGDOptions resolved(const SGDGroupOptions& own, const SGDOptions& common) {
+  return {own.lr.value_or(common.lr), own.momentum.value_or(common.momentum), own.dampening.value_or(common.dampening),
+          own.nesterov.value_or(common.nesterov), own.weight_decay.value_or(common.weight_decay)};
+}
+
+std::vector<std::string> state_names(const std::vector<SGDGroup>& groups, const SGDOptions& options) {
+  for (const SGDGroup& group : groups)
+    if (group.options.momentum.value_or(options.momentum) != 0) return {"momentum"};
+  return {};
+}
+
+}  // namespace
+
+SGD::SGD(std::vector<SGDGroup> groups, const SGDOptions& options)
+    : Optimizer("SGD", with_lr(groups, options.lr), state_names(groups, options)) {
+  for (const SGDGroup& group : groups) {
+    const SGDOptions& o = options_.emplace_back(resolved(group.options, options));
+    require(o.momentum >= 0 && std::isfinite(o.momentum), "momentum", o.momentum, "finite and at least 0");
+    require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "weight_decay", o.weight_decay,
+            "finite and at least 0");
+    require(std::isfinite(o.dampening), "dampening", o.dampening, "finite");
+    require(!o.nesterov || o.momentum > 0, "momentum", o.momentum, "above 0 with nesterov");
+    require(!o.nesterov || o.dampening == 0, "dampening", o.dampening, "0 with nesterov");
+  }
 }
 
 std::vector<Tensor> SGD::shared(const Tensor& step, Dtype) {
-  if (options_.momentum == 0 || options_.dampening == 0) return {};
+  if (options_[group()].momentum == 0 || options_[group()].dampening == 0) return {};
   return {step == 1};
 }
 
 Tensor SGD::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state,
                    const std::vector<Tensor>& shared) {
+  const SGDOptions& options = options_[group()];
   Tensor g = gradient;
-  if (options_.weight_decay != 0) g = g + options_.weight_decay * p;
-  if (options_.momentum != 0) {
+  if (options.weight_decay != 0) g = g + options.weight_decay * p;
+  if (options.momentum != 0) {
     // The velocity starts at 0, so without dampening the first update needs no case of its own.
-    Tensor v = options_.momentum * state[0];
+    Tensor v = options.momentum * state[0];
     if (shared.empty()) v = v + g;
-    else v = where(shared[0], g, v + (1 - options_.dampening) * g);
+    else v = where(shared[0], g, v + (1 - options.dampening) * g);
     state[0].set_(v);
-    g = options_.nesterov ? g + options_.momentum * v : v;
+    g = options.nesterov ? g + options.momentum * v : v;
   }
-  return p - lr() * g;
+  return p - lr(group()) * g;
 }
 
 }  // namespace adjoint::optim

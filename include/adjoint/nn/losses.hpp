@@ -53,4 +53,20 @@ struct BceOptions {
 ADJOINT_API Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
                                                     const BceOptions& options = {});
 
+/// -weight (target log(input) + (1 - target) log(1 - input)), of probabilities; weight broadcasts to the input;
+/// undefined: 1. As in PyTorch no logarithm is below -100; the derivative of one that would be is 0 (PyTorch's gradient
+/// is then (input - target) / max(input (1 - input), 1e-12)). An input outside of [0, 1] gives NaN. With a sigmoid
+/// before it, binary_cross_entropy_with_logits is more exact. Throws ShapeError unless input and target have one shape.
+ADJOINT_API Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                                        Reduction reduction = Reduction::mean);
+
+/// d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), of d = input - target (Huber 1964). Throws ShapeError
+/// unless the shapes are the same, ValueError unless delta > 0 and finite.
+ADJOINT_API Tensor huber_loss(const Tensor& input, const Tensor& target, double delta = 1,
+                              Reduction reduction = Reduction::mean);
+/// huber_loss / beta: d^2 / (2 beta) where |d| <= beta, else |d| - beta / 2 (Girshick 2015, with beta); l1_loss for
+/// beta = 0. Throws ShapeError unless the shapes are the same, ValueError unless beta >= 0 and finite.
+ADJOINT_API Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, double beta = 1,
+                                  Reduction reduction = Reduction::mean);
+
 }  // namespace adjoint::nn

@@ -115,7 +115,7 @@ class ADJOINT_API ModuleBase {
   NamedModules named_children();
   /// This module, under the name "", and all below.
   NamedModules named_modules();
-  /// The number of trained values.
+  /// The number of values in all parameters, frozen ones among them.
   std::int64_t parameter_count() const;
 
   /// Sets the mode of this module and all below; some layers, such as Dropout, differ in training and evaluation.
@@ -126,7 +126,9 @@ class ADJOINT_API ModuleBase {
 
   /// Clears the gradients of all parameters: afterwards they are undefined.
   void zero_grad();
-  /// Freezes (false) or thaws all parameters.
+  /// Freezes (false) or thaws all parameters, here and below: frozen ones get no gradient, optimizers pass over them,
+  /// and they stay in the state_dict; copies of the module are frozen alike. What is recorded afterwards counts.
+  /// Buffers such as the running statistics of BatchNorm go by the mode, train() or eval(), alone.
   void requires_grad_(bool requires_grad = true);
   /// Converts floating parameters and buffers to float32 or float64 (else DtypeError), into new cells without
   /// gradients: construct optimizers afterwards.

@@ -31,6 +31,9 @@ class ADJOINT_API OwnedCell : public Tensor {
 /// handle on the same cell, a `Parameter` copied from it has a cell of its own with the same value. Assignment sets
 /// the value, whatever the grad mode; shape and dtype stay, so it throws ShapeError for another shape, DtypeError for
 /// integers and bools. May be undefined: a bias that is left out. Throws AutogradError when made of integers or bools.
+///
+/// `requires_grad_(false)` freezes it: it gets no gradient any more (one that it has stays until it is cleared), and
+/// optimizers pass over it. A copy of a frozen Parameter is frozen, assigned ones stay what they are.
 class ADJOINT_API Parameter : public detail::OwnedCell {
  public:
   Parameter() : OwnedCell(Kind::parameter) {}
@@ -38,7 +41,9 @@ class ADJOINT_API Parameter : public detail::OwnedCell {
   Parameter(const Parameter& other) : OwnedCell(Kind::parameter, other, other.defined() && other.requires_grad()) {}
   Parameter(Parameter&& other) noexcept = default;
   Parameter& operator=(const Tensor& value) & { return assign(value, true), *this; }
-  Parameter& operator=(const Parameter& other) & { return assign(other, true), *this; }
+  Parameter& operator=(const Parameter& other) & {
+    return assign(other, other.defined() && other.requires_grad()), *this;
+  }
   Parameter& operator=(Parameter&& other) & { return assign(std::move(other)), *this; }
 };
 

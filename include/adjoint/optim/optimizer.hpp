@@ -8,8 +8,11 @@
 
 namespace adjoint::optim {
 
-/// What all optimizers share: the parameters, a state of named cells for each of them (moments), and the number of its
-/// updates, a cell as well, so that a step whose evaluation fails changes nothing.
+/// What all optimizers share: the parameters, in one group or several with options of their own, a state of named cells
+/// for each of them (moments), and the number of its updates, a cell as well, so that a step whose evaluation fails
+/// changes nothing.
+///
+/// Frozen parameters, which do not require grad, are passed over until they are thawed.
 ///
 /// An optimizer of one's own derives from this and writes update() as graph code.
 class ADJOINT_API Optimizer {
@@ -18,53 +21,78 @@ class ADJOINT_API Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// Updates the parameters that have a gradient; the others stay as they are. Computes everything held and pending of
-  /// this thread, and so throws what only values reveal.
+  /// Updates the parameters that require grad and have one; the others stay as they are. Computes everything held and
+  /// pending of this thread, and so throws what only values reveal.
   void step();
   /// Clears the gradients: afterwards they are undefined.
   void zero_grad();
 
-  double lr() const noexcept { return lr_; }
-  /// Throws ValueError unless lr >= 0 and finite.
+  /// The learning rate of a group, counted from 0; throws ValueError when there is none.
+  double lr(std::size_t group = 0) const;
+  /// Sets the learning rate of all groups, or of one. Throws ValueError unless lr >= 0 and finite, or for a group that
+  /// is not there.
   void set_lr(double lr);
+  void set_lr(std::size_t group, double lr);
+  std::size_t group_count() const noexcept { return lrs_.size(); }
+  /// Those of all groups, one group after the other.
   const std::vector<Tensor>& parameters() const noexcept { return parameters_; }
 
-  /// The state, as it is now: "0.step", "0.exp_avg", ... for the parameters by their position. Options such as the
-  /// learning rate are not part of it.
+  /// The state, as it is now: "0.step", "0.exp_avg", ... for the parameters by their position in parameters(). Not part
+  /// of it are the parameters themselves, which are in their module's state_dict, and the options, learning rates
+  /// among them: construct the optimizer as before, and load a scheduler's state, which sets them.
   StateDict state_dict() const;
   /// Throws ValueError, ShapeError or DtypeError for names, shapes or dtypes that are not those of this optimizer's
   /// state_dict(); then nothing has changed.
   void load_state_dict(const StateDict& values);
 
  protected:
+  struct Group {
+    std::vector<Tensor> parameters;
+    double lr;
+  };
+  /// Groups that have parameters and options, of which lr is optional: `lr` where it is left out.
+  template <class GroupWithOptions>
+  static std::vector<Group> with_lr(const std::vector<GroupWithOptions>& groups, double lr) {
+    std::vector<Group> result;
+    for (const GroupWithOptions& group : groups) result.push_back({group.parameters, group.options.lr.value_or(lr)});
+    return result;
+  }
   /// `name` begins the errors. The state's cells start as zeros of the parameter's shape and dtype. Throws ValueError
-  /// when there are no parameters, when one does not require grad or is not a leaf, and for a bad lr.
+  /// when no parameter requires grad, when one is not a leaf cell, or in two places, and for a bad lr.
+  Optimizer(std::string name, std::vector<Group> groups, std::vector<std::string> state_names);
   Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names);
 
   /// The new value of a parameter. Assigns the cells of `state`, in the order of state_names. Called under
   /// no_grad; `shared` is what shared() returned.
   virtual Tensor update(const Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& state,
                         const std::vector<Tensor>& shared) = 0;
-  /// What all parameters of one dtype that have been updated equally often have in common. `step`, a float64 scalar,
-  /// is the number of their updates, with this one.
+  /// What all parameters of one group and dtype that have been updated equally often have in common. `step`, a float64
+  /// scalar, is the number of their updates, with this one.
   virtual std::vector<Tensor> shared(const Tensor& step, Dtype dtype);
+  /// In update() and shared(): the group at hand, for `lr(group())`.
+  std::size_t group() const noexcept { return group_; }
 
   /// Throws ValueError naming the option unless `valid`.
   void require(bool valid, const char* option, double value, const char* condition) const;
 
  private:
-  // Parameters of one dtype that have been updated equally often.
-  struct Group {
+  // Parameters of one group and dtype that have been updated equally often.
+  struct Cohort {
+    std::size_t group;
     Tensor step;
     std::vector<std::size_t> members;
   };
+  void require_lr(double lr) const;
+  void require_group(const char* function, std::size_t group) const;
 
   std::string name_;
   std::vector<Tensor> parameters_;
-  double lr_;
+  std::vector<std::size_t> group_of_;  // for each parameter
+  std::vector<double> lrs_;            // for each group
   std::vector<std::string> state_names_;
   std::vector<std::vector<Tensor>> states_;  // for each parameter
-  std::vector<Group> groups_;
+  std::vector<Cohort> cohorts_;
+  std::size_t group_ = 0;
 };
 
 }  // namespace adjoint::optim

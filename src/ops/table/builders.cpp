@@ -27,6 +27,12 @@ Case one_floating(std::string label, std::vector<Input> inputs, OneCall call, On
   return result;
 }
 
+Case timed(std::string label, std::vector<Input> inputs, OneCall call) {
+  return {std::move(label), std::move(inputs), several(std::move(call)), {}};
+}
+
+Input timed_images() { return {{32, 64, 32, 32}, Layout::channels_last}; }
+
 ErrorInput shape_error(OneCall call, std::vector<std::string> mentions) {
   return {ErrorKind::shape, without_inputs(std::move(call)), std::move(mentions)};
 }
@@ -55,6 +61,7 @@ std::vector<Input> one_operand(const Domain& domain) {
                                             {{5, 7}, Layout::transposed},
                                             {{33, 35}, Layout::transposed},
                                             {{3, 1, 4, 2}, Layout::transposed},
+                                            {{2, 3, 5, 19}, Layout::channels_last},
                                             {{515}, Layout::sliced},
                                             {{4, 3, 5}, Layout::sliced},
                                             {{1025}, Layout::flipped},
@@ -84,6 +91,8 @@ std::vector<std::vector<Input>> two_operands(const Domain& a, const Domain& b) {
   add({2, 513}, Layout::contiguous, {513}, Layout::sliced);
   add({513, 1}, Layout::contiguous, {1, 3}, Layout::contiguous);
   add({33, 35}, Layout::transposed, {33, 35}, Layout::contiguous);
+  add({2, 3, 5, 19}, Layout::channels_last, {3, 1, 1}, Layout::contiguous);
+  add({2, 3, 5, 19}, Layout::contiguous, {2, 3, 5, 19}, Layout::channels_last);
   add({33, 35}, Layout::flipped, {33, 35}, Layout::transposed);
   add({1025}, Layout::sliced, {1025}, Layout::flipped);
   add({6, 5}, Layout::expanded, {6, 5}, Layout::contiguous);
@@ -101,6 +110,8 @@ Row unary(const char* name, Family family, Unary f, const Domain& domain, OnInte
           return map(
               x, [f](const double* v) { return f.oracle(v[0]); }, result);
         }));
+  row.timed = {
+      timed(std::string(name) + "(x)", {{kTimed, domain}}, [f](const Tensors& x) { return f.operation(x[0]); })};
   return row;
 }
 
@@ -135,6 +146,8 @@ Row binary(const char* name, Family family, Binary f, const Domain& a, const Dom
           return oracle({number, x[0]});
         }));
   }
+  row.timed = {
+      timed(text + "(a, b)", {{kTimed, a}, {kTimed, b}}, [f](const Tensors& x) { return f.tensors(x[0], x[1]); })};
   row.errors.push_back(shape_error(
       [f](const Tensors&) {
         return f.tensors(zeros({2, 3}), zeros({2, 4}));

@@ -16,6 +16,13 @@ Case one(std::string label, std::vector<Input> inputs, OneCall call, OneOracle o
 /// The same, which cannot be called on integers.
 Case one_floating(std::string label, std::vector<Input> inputs, OneCall call, OneOracle oracle);
 
+/// A case for the benchmarks, of an operation with one result.
+Case timed(std::string label, std::vector<Input> inputs, OneCall call);
+/// The usual size of its inputs: more than the caches of the first levels hold, in float32 4 MB.
+inline const Shape kTimed{1024, 1024};
+/// Images as they lie between the layers of a network: 64 channels of 32 x 32.
+Input timed_images();
+
 ErrorInput shape_error(OneCall call, std::vector<std::string> mentions);
 ErrorInput dtype_error(OneCall call, std::vector<std::string> mentions);
 ErrorInput value_error(OneCall call, std::vector<std::string> mentions);

@@ -46,6 +46,9 @@ Row normalization(const char* name, Tensor (*operation)(const Tensor&, std::int6
     row.cases.push_back(one(
         std::string(name) + "(x, " + std::to_string(s.dim) + ")", {s.x},
         [operation, s](const Tensors& x) { return operation(x[0], s.dim); }, along(s.dim, f)));
+  for (int dim : {-1, 0})
+    row.timed.push_back(timed(std::string(name) + "(x, " + std::to_string(dim) + ")", {kTimed},
+                              [operation, dim](const Tensors& x) { return operation(x[0], dim); }));
   row.errors = {
       shape_error(
           [operation](const Tensors&) {
@@ -97,6 +100,7 @@ Row dropout_row() {
   row.cases.push_back(one(
       "dropout(x, 1)", {{{513}}}, [](const Tensors& x) { return dropout(x[0], 1); },
       [](const Arrays& x) { return map(x, [](const double*) { return 0.0; }); }));
+  row.timed = {timed("dropout(x, 0.25)", {kTimed}, [](const Tensors& x) { return dropout(x[0], 0.25); })};
   row.errors = {
       value_error([](const Tensors&) { return dropout(zeros({2}), 1.5); }, {"1.5", "p"}),
       value_error([](const Tensors&) { return dropout(zeros({2}), -0.5); }, {"-0.5", "p"}),
@@ -132,6 +136,7 @@ Row isclose_row() {
             return map(
                 x, [&](const double* v) { return is_close(v[0], v[1], s.rtol, s.atol, s.equal_nan); }, bool_);
           }));
+  row.timed = {timed("isclose(a, b)", {kTimed, kTimed}, [](const Tensors& x) { return isclose(x[0], x[1]); })};
   row.errors = {
       shape_error([](const Tensors&) { return isclose(zeros({2}), zeros({3})); }, {"(2,)", "(3,)"}),
       value_error([](const Tensors&) { return isclose(zeros({2}), zeros({2}), -1); }, {"rtol", "-1"}),

@@ -84,6 +84,9 @@ Row matmul_row() {
   add({{0}}, {{0}});
   add({{0, 2, 3}}, {{3, 4}});
   add({{2, 0, 3}}, {{2, 3, 4}});
+  row.timed = {timed("matmul(a, b)", {kTimed, kTimed}, [](const Tensors& x) { return matmul(x[0], x[1]); }),
+               timed("matmul(a, b)", {Shape{64, 64, 64}, Shape{64, 64, 64}},
+                     [](const Tensors& x) { return matmul(x[0], x[1]); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {
@@ -123,6 +126,8 @@ Row linear_row() {
         "linear(x, weight)", {s.x, s.weight}, [](const Tensors& x) { return linear(x[0], x[1]); },
         [=](const Arrays& x) { return product(x[0], transposed(x[1])); }));
   }
+  row.timed = {timed("linear(x, weight, bias)", {Shape{256, 1024}, kTimed, Shape{1024}},
+                     [](const Tensors& x) { return linear(x[0], x[1], x[2]); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {

@@ -33,6 +33,7 @@ Row clamp_row() {
           [limits](const Arrays& x) {
             return map(x, [&](const double* v) { return std::min(std::max(v[0], limits.low), limits.high); });
           }));
+  row.timed = {timed("clamp(x, -1, 1)", {kTimed}, [](const Tensors& x) { return clamp(x[0], -1, 1); })};
   row.errors = {
       value_error([](const Tensors&) { return clamp(zeros({2}), {}, {}); }, {"min", "max"}),
       value_error([](const Tensors&) { return clamp(zeros({2}, uint8), 256); }, {"256", "uint8"}),
@@ -71,6 +72,9 @@ Row cast_row() {
         return map(
             x, [](const double* v) { return std::trunc(v[0]); }, uint8);
       }));
+  for (Dtype to : {float32, float64, int64})
+    row.timed.push_back(timed(std::string("cast(x, ") + adjoint::name_of(to) + ")", {kTimed},
+                              [to](const Tensors& x) { return cast(x[0], to); }));
   return row;
 }
 
@@ -115,6 +119,8 @@ Row where_row() {
           return oracle({x[0], number, x[1]});
         }));
   }
+  row.timed = {timed("where(condition, a, b)", {mask_input(kTimed), kTimed, kTimed},
+                     [](const Tensors& x) { return where(x[0], x[1], x[2]); })};
   row.errors = {
       dtype_error([](const Tensors&) { return where(zeros({2}), zeros({2}), zeros({2})); },
                   {"condition", "float32", "bool"}),
@@ -135,6 +141,8 @@ Row masked_fill_row() {
       "masked_fill(x, mask, 1)", {Input({2, 3}), mask_input({4, 1, 1})},
       [](const Tensors& x) { return masked_fill(x[0], x[1], 1); },
       [](const Arrays& x) { return map(x, [](const double* v) { return v[1] != 0 ? 1 : v[0]; }); }));
+  row.timed = {timed("masked_fill(x, mask, 1)", {kTimed, mask_input(kTimed)},
+                     [](const Tensors& x) { return masked_fill(x[0], x[1], 1); })};
   row.errors = {
       dtype_error([](const Tensors&) { return masked_fill(zeros({2}), zeros({2}), 1); }, {"mask", "float32", "bool"}),
       value_error([](const Tensors&) { return masked_fill(zeros({2}, uint8), ones({2}, bool_), -1); }, {"-1", "uint8"}),

@@ -55,6 +55,10 @@ Row gather_row() {
             return index;
           });
         }));
+  for (int dim : {0, 1})
+    row.timed.push_back(timed("gather(x, " + std::to_string(dim) + ", index)",
+                              {kTimed, index_input(kTimed, kTimed[dim])},
+                              [dim](const Tensors& x) { return gather(x[0], dim, x[1]); }));
   row.errors = {
       dtype_error([](const Tensors&) { return gather(zeros({3}), 0, zeros({2})); }, {"index", "float32", "int64"}),
       shape_error(
@@ -104,6 +108,10 @@ Row scatter_add_row() {
             return result;
           }));
     }
+  for (int dim : {0, 1})
+    row.timed.push_back(timed("scatter_add(x, " + std::to_string(dim) + ", index, source)",
+                              {kTimed, index_input(kTimed, kTimed[dim]), kTimed},
+                              [dim](const Tensors& x) { return scatter_add(x[0], dim, x[1], x[2]); }));
   const auto call = [](const Shape& x, std::int64_t dim, const Tensor& index, const Shape& source) {
     return scatter_add(zeros(x), dim, index, zeros(source));
   };
@@ -209,6 +217,8 @@ Row index_select_row() {
             return index;
           });
         }));
+  row.timed = {timed("index_select(x, 0, index)", {kTimed, index_input({kTimed[0]}, kTimed[0])},
+                     [](const Tensors& x) { return index_select(x[0], 0, x[1]); })};
   row.errors = {
       dtype_error([](const Tensors&) { return index_select(zeros({3}), 0, zeros({2})); }, {"index", "float32"}),
       shape_error(
@@ -592,6 +602,8 @@ Row one_hot_row() {
               },
               int64);
         }));
+  row.timed = {timed("one_hot(classes, 1024)", {index_input({1024}, 1024)},
+                     [](const Tensors& x) { return one_hot(x[0], 1024); })};
   row.errors = {
       dtype_error([](const Tensors&) { return one_hot(zeros({2}), 3); }, {"float32", "int64"}),
       value_error_when_computed(

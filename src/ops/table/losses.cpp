@@ -47,6 +47,8 @@ Row difference_row(const char* name, Tensor (*loss)(const Tensor&, const Tensor&
           [f, reduction = reduction](const Arrays& x) {
             return reduced(map(x, [f](const double* v) { return f(v[0] - v[1]); }), reduction);
           }));
+  row.timed = {timed(std::string(name) + "(input, target, mean)", {{kTimed, distinct}, {kTimed, distinct}},
+                     [loss](const Tensors& x) { return loss(x[0], x[1], Reduction::mean); })};
   row.errors = {
       shape_error(
           [loss](const Tensors&) {
@@ -180,6 +182,8 @@ void add_class_cases(Row& row, Tensor (*loss)(const Tensor&, const Tensor&, cons
 Row nll_loss_row() {
   Row row{"nll_loss", Family::composite, kRefused, {}};
   add_class_cases<nn::NllLossOptions>(row, nn::nll_loss, false, 0, [](nn::NllLossOptions&) {});
+  row.timed = {timed("nll_loss(input, classes, mean)", {kTimed, index_input({kTimed[0]}, kTimed[1])},
+                     [](const Tensors& x) { return nn::nll_loss(x[0], x[1]); })};
   row.errors.push_back(dtype_error(
       [](const Tensors&) {
         return nn::nll_loss(zeros({2, 3}), zeros({2}));
@@ -219,6 +223,8 @@ Row cross_entropy_row() {
                                     }),
                            reduction);
           }));
+  row.timed = {timed("cross_entropy(input, classes, mean)", {kTimed, index_input({kTimed[0]}, kTimed[1])},
+                     [](const Tensors& x) { return nn::cross_entropy(x[0], x[1]); })};
   row.errors.push_back(value_error(
       [](const Tensors&) {
         nn::CrossEntropyOptions options;
@@ -234,7 +240,7 @@ Row cross_entropy_row() {
   return row;
 }
 
-Row binary_cross_entropy_row() {
+Row binary_cross_entropy_with_logits_row() {
   Row row{"binary_cross_entropy_with_logits", Family::composite, kRefused, {}};
   const Domain probability{0, 1}, factor{0.5, 2};
   for (const auto& [reduction, text] : kReductions)
@@ -266,6 +272,8 @@ Row binary_cross_entropy_row() {
                              reduction);
             }));
       }
+  row.timed = {timed(row.name + "(input, target, mean)", {kTimed, {kTimed, probability}},
+                     [](const Tensors& x) { return nn::binary_cross_entropy_with_logits(x[0], x[1]); })};
   row.errors = {
       shape_error(
           [](const Tensors&) {
@@ -278,6 +286,116 @@ Row binary_cross_entropy_row() {
   return row;
 }
 
+Row binary_cross_entropy_row() {
+  Row row{"binary_cross_entropy", Family::composite, kRefused, {}};
+  const auto f = [](double p, double t) {
+    const double positive = std::max(std::log(p), -100.0), negative = std::max(std::log1p(-p), -100.0);
+    return -(t * positive + (1 - t) * negative);
+  };
+  const Domain inside{0.05, 0.95};
+  for (const auto& [reduction, text] : kReductions)
+    for (const auto& [shape, last] : {std::pair<Shape, Shape>{{}, {}}, {{7}, {7}}, {{4, 5}, {5}}, {{513}, {1}}})
+      for (bool weighted : {false, true}) {
+        std::vector<Input> inputs{{shape, L::transposed, inside}, {shape, L::sliced, Domain{0, 1}}};
+        if (weighted) inputs.emplace_back(last, L::flipped, Domain{0.5, 2});
+        row.cases.push_back(one(
+            row.name + "(input, target, " + (weighted ? "weight, " : "{}, ") + text + ")", inputs,
+            [weighted, reduction = reduction](const Tensors& x) {
+              return nn::binary_cross_entropy(x[0], x[1], weighted ? x[2] : Tensor(), reduction);
+            },
+            [=, reduction = reduction](const Arrays& x) {
+              return reduced(map(x, [&](const double* v) { return f(v[0], v[1]) * (weighted ? v[2] : 1); }), reduction);
+            }));
+      }
+  // Where a logarithm is clamped, and outside of [0, 1]. (No derivatives: there are none, or they are the clamp's.)
+  Domain edges;
+  edges.choices = {0, 1, 0.5, -0.5, 1.5, NAN};
+  row.cases.push_back(one(
+      "binary_cross_entropy(edges, target)", {{{64}, edges, float64}, {{64}, whole(0, 1), float64}},
+      [](const Tensors& x) { return nn::binary_cross_entropy(x[0], x[1], {}, Reduction::none); },
+      [f](const Arrays& x) {
+        return map(
+            x, [&](const double* v) { return v[0] >= 0 && v[0] <= 1 ? f(v[0], v[1]) : NAN; }, float64);
+      }));
+  row.timed = {timed("binary_cross_entropy(input, target, {}, mean)", {{kTimed, inside}, {kTimed, Domain{0, 1}}},
+                     [](const Tensors& x) { return nn::binary_cross_entropy(x[0], x[1]); })};
+  row.errors = {
+      shape_error(
+          [](const Tensors&) {
+            return nn::binary_cross_entropy(zeros({2, 3}), zeros({3}));
+          },
+          {"(2, 3)", "(3,)", "input", "target"}),
+      shape_error(
+          [](const Tensors&) {
+            return nn::binary_cross_entropy(zeros({3}), zeros({3}), zeros({2, 3}));
+          },
+          {"(2, 3)", "(3,)", "weight"}),
+      dtype_error([](const Tensors&) { return nn::binary_cross_entropy(zeros({2}, int64), zeros({2})); },
+                  {"int64", "input"}),
+      dtype_error([](const Tensors&) { return nn::binary_cross_entropy(zeros({2}), zeros({2}, bool_)); },
+                  {"bool", "target"}),
+  };
+  return row;
+}
+
+/// huber_loss and smooth_l1_loss, with the option that tells where they become linear.
+Row piecewise_row(const char* name, const char* option, std::vector<double> values,
+                  Tensor (*loss)(const Tensor&, const Tensor&, double, Reduction),
+                  double (*f)(double d, double value)) {
+  Row row{name, Family::composite, kRefused, {}};
+  for (const double value : values)
+    for (const auto& [reduction, text] : kReductions)
+      for (const auto& [shape, input, target] : {std::tuple{Shape{}, L::contiguous, L::contiguous},
+                                                 {Shape{7}, L::contiguous, L::flipped},
+                                                 {Shape{4, 5}, L::transposed, L::sliced},
+                                                 {Shape{1025}, L::sliced, L::contiguous},
+                                                 {Shape{0, 3}, L::contiguous, L::contiguous}}) {
+        // Differences of multiples of 1/8, and of those plus 1/16, keep away from the kinks at multiples of 1/8.
+        Domain even, odd;
+        for (int i = -16; i <= 16; ++i) {
+          even.choices.push_back(i / 8.0);
+          odd.choices.push_back(i / 8.0 + 1 / 16.0);
+        }
+        row.cases.push_back(one(
+            std::string(name) + "(input, target, " + std::to_string(value) + ", " + text + ")",
+            {{shape, input, even}, {shape, target, odd}},
+            [=, reduction = reduction](const Tensors& x) { return loss(x[0], x[1], value, reduction); },
+            [=, reduction = reduction](const Arrays& x) {
+              return reduced(map(x, [&](const double* v) { return f(v[0] - v[1], value); }), reduction);
+            }));
+      }
+  row.timed = {timed(std::string(name) + "(input, target, 1, mean)", {kTimed, kTimed},
+                     [loss](const Tensors& x) { return loss(x[0], x[1], 1, Reduction::mean); })};
+  row.errors = {
+      shape_error(
+          [loss](const Tensors&) {
+            return loss(zeros({2, 3}), zeros({3}), 1, Reduction::mean);
+          },
+          {"(2, 3)", "(3,)", "input", "target"}),
+      dtype_error([loss](const Tensors&) { return loss(zeros({2}, int64), zeros({2}), 1, Reduction::mean); },
+                  {"int64", "input"}),
+  };
+  for (const double bad : {-1.0, double(NAN), double(INFINITY)})
+    row.errors.push_back(
+        value_error([=](const Tensors&) { return loss(zeros({2}), zeros({2}), bad, Reduction::mean); }, {option}));
+  return row;
+}
+
+Row huber_loss_row() {
+  Row row = piecewise_row("huber_loss", "delta", {1, 0.25}, nn::huber_loss, [](double d, double delta) {
+    return std::fabs(d) < delta ? 0.5 * d * d : delta * (std::fabs(d) - 0.5 * delta);
+  });
+  row.errors.push_back(
+      value_error([](const Tensors&) { return nn::huber_loss(zeros({2}), zeros({2}), 0); }, {"delta"}));
+  return row;
+}
+
+Row smooth_l1_loss_row() {
+  return piecewise_row("smooth_l1_loss", "beta", {1, 0.25, 0}, nn::smooth_l1_loss, [](double d, double beta) {
+    return std::fabs(d) < beta ? 0.5 * d * d / beta : std::fabs(d) - 0.5 * beta;
+  });
+}
+
 }  // namespace
 
 std::vector<Row> loss_rows() {
@@ -286,7 +404,10 @@ std::vector<Row> loss_rows() {
       difference_row("l1_loss", nn::l1_loss, [](double d) { return std::fabs(d); }),
       nll_loss_row(),
       cross_entropy_row(),
+      binary_cross_entropy_with_logits_row(),
       binary_cross_entropy_row(),
+      huber_loss_row(),
+      smooth_l1_loss_row(),
   };
 }
 

@@ -282,6 +282,7 @@ Row slice_row() {
     add(
         row, "slice", s.shape, [s](const Tensors& x) { return slice(x[0], s.dim, s.start, s.stop, s.step); },
         sliced(front(s.dim, s.shape.size()), s.first, s.length, s.step));
+  row.timed = {timed("slice(x, 0, 256, 768)", {kTimed}, [](const Tensors& x) { return slice(x[0], 0, 256, 768); })};
   row.errors = {
       value_error(
           [](const Tensors&) {
@@ -659,6 +660,9 @@ Row cat_row() {
     row.cases.push_back(one(
         "cat({...}, " + std::to_string(s.dim) + ")", s.inputs, [s](const Tensors& x) { return cat(x, s.dim); },
         [s](const Arrays& x) { return joined(x, front(s.dim, x[0].shape.size())); }));
+  for (int dim : {0, 1})
+    row.timed.push_back(timed("cat({...}, " + std::to_string(dim) + ")", {kTimed, kTimed},
+                              [dim](const Tensors& x) { return cat(x, dim); }));
   row.errors = {
       value_error([](const Tensors&) { return cat({}); }, {}),
       shape_error(
@@ -698,6 +702,7 @@ Row stack_row() {
             return joined(x, d);
           }));
     }
+  row.timed = {timed("stack({...}, -1)", {kTimed, kTimed}, [](const Tensors& x) { return stack(x, -1); })};
   row.errors = {
       value_error([](const Tensors&) { return stack({}); }, {}),
       shape_error(
@@ -743,6 +748,7 @@ Row split_row() {
     return split(x[0], Sizes{2, 1}, 1);
   });
   add_parts(row, "split(x, 512)", {1025}, 0, {512, 512, 1}, [](const Tensors& x) { return split(x[0], 512); });
+  row.timed = {{"split(x, 256)", {kTimed}, [](const Tensors& x) { return split(x[0], 256); }, {}}};
   row.errors = {
       value_error(
           [](const Tensors&) {

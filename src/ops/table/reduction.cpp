@@ -66,6 +66,14 @@ const std::vector<Over>& over_nothing() {
   return samples;
 }
 
+/// For the benchmarks: to a number, of rows, and of columns.
+const std::vector<Over>& over_timed() {
+  static const std::vector<Over> samples{{kTimed, Layout::contiguous, {}, false},
+                                         {kTimed, Layout::contiguous, {-1}, false},
+                                         {kTimed, Layout::contiguous, {0}, false}};
+  return samples;
+}
+
 std::string arguments(const Over& over) {
   return (over.dims.empty() ? ", {}" : ", " + to_string(over.dims)) + (over.keepdim ? ", keepdim)" : ")");
 }
@@ -92,6 +100,9 @@ Row reduction(const char* name, Family family, Operation operation, const Fold& 
           [operation, over](const Tensors& x) { return operation(x[0], over.dims, over.keepdim); },
           [fold, over, dtype](const Arrays& x) { return reduce(x[0], over.dims, over.keepdim, fold, dtype); }));
     }
+  for (const Over& over : over_timed())
+    row.timed.push_back(timed(std::string(name) + "(x" + arguments(over), {{over.shape, domain}},
+                              [operation, over](const Tensors& x) { return operation(x[0], over.dims, false); }));
   row.errors = {
       shape_error(
           [operation](const Tensors&) {
@@ -156,6 +167,7 @@ Row spread(const char* name, Tensor (*operation)(const Tensor&, const DimArg&, s
         {}, kRefused, {samples});
     row.cases.insert(row.cases.end(), part.cases.begin(), part.cases.end());
     row.errors = part.errors;
+    row.timed = part.timed;
   }
   return row;
 }
@@ -185,6 +197,10 @@ Row extreme(const char* name, Tensor (*of_all)(const Tensor&),
                                          reduce(x[0], over.dims, over.keepdim, position, int64)};
                          }});
   }
+  row.timed = {
+      timed(std::string(name) + "(x)", {{kTimed, distinct}}, [of_all](const Tensors& x) { return of_all(x[0]); }),
+      timed(std::string(name) + "(x, -1)", {{kTimed, distinct}},
+            [along](const Tensors& x) { return along(x[0], -1, false).values; })};
   row.errors = {
       shape_error(
           [of_all](const Tensors&) {
@@ -222,6 +238,8 @@ Row position_row(const char* name, Tensor (*operation)(const Tensor&, std::optio
   row.cases.erase(std::remove_if(row.cases.begin(), row.cases.end(),
                                  [](const Case& one_case) { return numel(one_case.inputs[0].shape) == 0; }),
                   row.cases.end());
+  row.timed = {timed(std::string(name) + "(x, -1)", {kTimed},
+                     [operation](const Tensors& x) { return operation(x[0], -1, false); })};
   row.errors = {
       shape_error([operation](const Tensors&) { return operation(zeros({0}), {}, false); }, {"(0,)"}),
       shape_error(

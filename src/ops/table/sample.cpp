@@ -156,6 +156,22 @@ Tensor place(const Array& elements, Layout layout, Dtype dtype) {
       smaller[0] = std::min<std::int64_t>(1, shape[0]);
       return expand(make(moved(elements, smaller, [](const Dims& index) { return index; })), shape);
     }
+    case Layout::channels_last: {
+      const auto last = [](Dims dims) {
+        const std::int64_t channels = dims[1];
+        dims.erase(1);
+        dims.push_back(channels);
+        return dims;
+      };
+      const auto first = [](Dims dims) {
+        dims.insert(1, dims.back());
+        dims.erase(dims.size() - 1);
+        return dims;
+      };
+      Dims order;
+      for (int i = 0; i < rank; ++i) order.push_back(i);
+      return permute(make(moved(elements, last(shape), first)), first(order));
+    }
   }
   throw std::logic_error("unknown layout");
 }

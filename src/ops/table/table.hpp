@@ -1,6 +1,7 @@
 // The operation table: for each operation of the public headers one row, with samples of its arguments, an oracle for
 // its values, and arguments that it must refuse. The tests (test_ops), the benchmarks and the coverage document read
-// it. A new operation needs its row here, in the file of its family; a test compares the rows with the headers.
+// it. A new operation needs its row here, in the file of its family; a test compares the rows with the headers. Cases
+// are sized for the tests; where larger ones tell more about speed, a row has some for the benchmarks alone (`timed`).
 #pragma once
 
 #include "array.hpp"
@@ -23,11 +24,13 @@ using Tensors = std::vector<Tensor>;
 /// one, whose other elements no operation may read (they are NaN, or -99).
 enum class Layout : std::uint8_t {
   contiguous,
-  transposed,  // dims in reverse order
-  sliced,      // every second position of the last dim
-  flipped,     // every dim backwards
-  expanded,    // the first dim repeated
+  transposed,     // dims in reverse order
+  sliced,         // every second position of the last dim
+  flipped,        // every dim backwards
+  expanded,       // the first dim repeated
+  channels_last,  // dim 1 behind the others
 };
+const char* name_of(Layout layout) noexcept;
 
 /// What an input's elements are drawn from. All are numbers that float32 holds exactly.
 struct Domain {
@@ -124,6 +127,8 @@ struct Row {
   OnIntegers on_integers;
   std::vector<Case> cases;
   std::vector<ErrorInput> errors = {};
+  /// For the benchmarks alone, without an oracle. Rows without any are timed by the largest of their cases.
+  std::vector<Case> timed = {};
 };
 
 /// The whole table.
@@ -138,7 +143,9 @@ std::vector<Row> movement_rows();
 std::vector<Row> indexing_rows();
 std::vector<Row> sorting_rows();
 std::vector<Row> contraction_rows();
+std::vector<Row> convolution_rows();
 std::vector<Row> composite_rows();
+std::vector<Row> normalization_rows();
 std::vector<Row> loss_rows();
 std::vector<Row> creation_rows();
 std::vector<Row> random_rows();

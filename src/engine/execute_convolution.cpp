@@ -1,0 +1,167 @@
+// Convolutions and pooling, of activations that lie channels-last: others are copied first.
+#include "engine/execute.hpp"
+#include "engine/threads.hpp"
+#include "kernels/kernels.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace adjoint::detail {
+namespace {
+
+/// A block of memory for the while of a computation.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) : storage_(bytes ? Storage::allocate(bytes) : nullptr) {}
+  ~Scratch() {
+    if (storage_) storage_->drop_ref();
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* data() const noexcept { return storage_ ? storage_->data() : nullptr; }
+
+ private:
+  Storage* storage_;
+};
+
+std::size_t bytes_of(const Node& node) {
+  return static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
+}
+
+/// The elements of [N, C, H, W] in channels-last order.
+class ChannelsLast {
+ public:
+  explicit ChannelsLast(const Node& node) : copy_(lies_so(node) ? 0 : bytes_of(node)), data_(node.value.data) {
+    if (!copy_.data()) return;
+    constexpr int kOrder[] = {0, 2, 3, 1};
+    Shape shape = node.shape;
+    Strides strides = node.value.strides;
+    for (int i = 0; i < 4; ++i) {
+      shape[i] = node.shape[kOrder[i]];
+      strides[i] = node.value.strides[kOrder[i]];
+    }
+    count_layout_conversion();
+    copy_row_major(size_of(node.dtype), shape, node.value.data, strides, copy_.data());
+    data_ = copy_.data();
+  }
+  const void* data() const noexcept { return data_; }
+
+ private:
+  static bool lies_so(const Node& node) { return is_channels_last(node.shape, node.value.strides); }
+
+  Scratch copy_;
+  const void* data_;
+};
+
+/// Weights in row-major order.
+class RowMajor {
+ public:
+  explicit RowMajor(const Node& node)
+      : copy_(is_row_major(node.shape, node.value.strides) ? 0 : bytes_of(node)), data_(node.value.data) {
+    if (!copy_.data()) return;
+    copy_row_major(size_of(node.dtype), node.shape, node.value.data, node.value.strides, copy_.data());
+    data_ = copy_.data();
+  }
+  const void* data() const noexcept { return data_; }
+
+ private:
+  Scratch copy_;
+  const void* data_;
+};
+
+void allocate_channels_last(Node& node) {
+  node.allocate_value();
+  node.value.strides = channels_last_strides(node.shape);
+}
+
+/// Calls body(first, last) for images, some at a time.
+template <class Body>
+void for_images(std::int64_t images, std::int64_t elements_of_image, const Body& body) {
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, elements_of_image));
+  parallel_for((images + per_chunk - 1) / per_chunk,
+               [&](std::int64_t chunk) { body(chunk * per_chunk, std::min(images, (chunk + 1) * per_chunk)); });
+}
+
+/// The windows of one spatial dim.
+struct WindowList {
+  std::vector<std::int64_t> begin, end;
+  kernels::Windows windows;
+
+  WindowList(const PoolingAttributes& a, int d, std::int64_t size, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (a.adaptive) {
+        begin.push_back(i * size / count);
+        end.push_back(((i + 1) * size + count - 1) / count);
+        continue;
+      }
+      std::int64_t first = i * a.stride[d] - a.padding[d];
+      end.push_back(std::min(size, first + (a.kernel[d] - 1) * a.dilation[d] + 1));
+      if (first < 0) first += (-first + a.dilation[d] - 1) / a.dilation[d] * a.dilation[d];
+      begin.push_back(first);
+    }
+    windows = {size, count, a.adaptive ? 1 : a.dilation[d], begin.data(), end.data()};
+  }
+};
+
+}  // namespace
+
+void execute_convolution(Node& node) {
+  const Node &a = *node.input(0), &b = *node.input(1);
+  const auto kind = static_cast<kernels::ConvolutionKind>(node.operation->kernel);
+  const auto& attributes = node.attributes<ConvolutionAttributes>();
+  const bool of_weight = kind == kernels::ConvolutionKind::weight;
+  const Node& x = kind == kernels::ConvolutionKind::data ? node : a;
+  const Node& y = kind == kernels::ConvolutionKind::forward ? node : of_weight ? b : a;
+  const Node& w = of_weight ? node : b;
+  kernels::Convolution sizes{x.shape[0], attributes.groups, x.shape[1], y.shape[1], {}, {}, {}, {}, {}, {}};
+  for (int d = 0; d < 2; ++d) {
+    sizes.in[d] = x.shape[2 + d];
+    sizes.out[d] = y.shape[2 + d];
+    sizes.kernel[d] = w.shape[2 + d];
+    sizes.stride[d] = attributes.stride[d];
+    sizes.padding[d] = attributes.padding[d];
+    sizes.dilation[d] = attributes.dilation[d];
+  }
+  if (of_weight) node.allocate_value();
+  else allocate_channels_last(node);
+  if (bytes_of(node) == 0) return;
+  if (bytes_of(a) == 0 || bytes_of(b) == 0) {
+    std::memset(node.value.data, 0, bytes_of(node));
+    return;
+  }
+  const ChannelsLast left(a);
+  const auto run = [&](const void* right) {
+    const Scratch scratch(kernels::convolution_scratch(kind, node.dtype, sizes));
+    kernels::convolution(kind, node.dtype, sizes, left.data(), right, node.value.data, scratch.data());
+  };
+  if (of_weight) run(ChannelsLast(b).data());
+  else run(RowMajor(b).data());
+}
+
+void execute_pooling(Node& node) {
+  const auto kind = static_cast<Pooling>(node.operation->kernel);
+  const auto& attributes = node.attributes<PoolingAttributes>();
+  const Node& input = *node.input(0);
+  allocate_channels_last(node);
+  if (bytes_of(node) == 0) return;
+  const Shape &from = kind == Pooling::spread ? node.shape : input.shape,
+              &to = kind == Pooling::spread ? input.shape : node.shape;
+  const WindowList rows(attributes, 0, from[2], to[2]), columns(attributes, 1, from[3], to[3]);
+  const ChannelsLast source(input);
+  for_images(from[0], from[1] * from[2] * from[3], [&](std::int64_t first, std::int64_t last) {
+    switch (kind) {
+      case Pooling::largest_positions:
+        return kernels::largest_positions(input.dtype, first, last, from[1], rows.windows, columns.windows,
+                                          source.data(), static_cast<std::int64_t*>(node.value.data));
+      case Pooling::sum:
+        return kernels::sum_windows(node.dtype, first, last, from[1], rows.windows, columns.windows, source.data(),
+                                    node.value.data);
+      case Pooling::spread:
+        return kernels::spread_windows(node.dtype, first, last, from[1], rows.windows, columns.windows, source.data(),
+                                       node.value.data);
+    }
+  });
+}
+
+}  // namespace adjoint::detail
