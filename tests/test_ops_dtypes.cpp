@@ -84,6 +84,48 @@ const std::map<std::string, Unary>& unary_functions() {
       {"logsumexp", [](const Tensor& x) { return ad::logsumexp(x, 1); }},
       {"softmax", [](const Tensor& x) { return ad::softmax(x, 1); }},
       {"log_softmax", [](const Tensor& x) { return ad::log_softmax(x, 1); }},
+      {"x[i]", [](const Tensor& x) { return x[ad::tensor({0})]; }},
+      {"x[mask]",
+       [](const Tensor& x) {
+         return x[ad::tensor({true, false})];
+       }},
+      {"masked_select",
+       [](const Tensor& x) {
+         return ad::masked_select(x, ad::tensor({true, false}));
+       }},
+      {"nonzero", ad::nonzero},
+      {"take_along_dim", [](const Tensor& x) { return ad::take_along_dim(x, ad::tensor({0})); }},
+      {"scatter(x, i, 1)", [](const Tensor& x) { return ad::scatter(x, 0, ad::tensor({{0}}), 1); }},
+      {"scatter(x, i, 1.5)", [](const Tensor& x) { return ad::scatter(x, 0, ad::tensor({{0}}), 1.5); }},
+      {"pad",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1});
+       }},
+      {"pad with 1.5",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::constant, 1.5);
+       }},
+      {"pad with -1",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::constant, -1);
+       }},
+      {"pad by reflect",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::reflect);
+       }},
+      {"pad by replicate",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::replicate);
+       }},
+      {"pad by circular",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::circular);
+       }},
+      {"sort values", [](const Tensor& x) { return ad::sort(x).values; }},
+      {"sort indices", [](const Tensor& x) { return ad::sort(x).indices; }},
+      {"argsort", [](const Tensor& x) { return ad::argsort(x); }},
+      {"topk values", [](const Tensor& x) { return ad::topk(x, 1).values; }},
+      {"topk indices", [](const Tensor& x) { return ad::topk(x, 1).indices; }},
   };
   return all;
 }
@@ -131,6 +173,13 @@ const std::map<std::string, Two>& binary_functions() {
           return ad::stack({a, b});
         },
         {}}},
+      {"scatter", {[](const Tensor& a, const Tensor& b) { return ad::scatter(a, 0, ad::arange(2), b); }, {}}},
+      {"scatter_add", {[](const Tensor& a, const Tensor& b) { return ad::scatter_add(a, 0, ad::arange(2), b); }, {}}},
+      {"index_add", {[](const Tensor& a, const Tensor& b) { return ad::index_add(a, 0, ad::arange(2), b); }, {}}},
+      {"index_put", {[](const Tensor& a, const Tensor& b) { return ad::index_put(a, {ad::arange(2)}, b); }, {}}},
+      {"index_put, accumulate",
+       {[](const Tensor& a, const Tensor& b) { return ad::index_put(a, {ad::arange(2)}, b, true); }, {}}},
+      {"slice_scatter", {[](const Tensor& a, const Tensor& b) { return ad::slice_scatter(a, b); }, {}}},
   };
 #undef ADJOINT_TWO
   return all;
@@ -153,6 +202,10 @@ const std::vector<Deviation>& deviations() {
       {"all", {ad::uint8}, 5, "PyTorch keeps uint8 for the sake of old programs"},
       {"argmax", {ad::bool_}, 2, "the first that is true is a fair question"},
       {"argmin", {ad::bool_}, 2, "the first that is false is a fair question"},
+      {"topk values", {ad::bool_}, 5, "bools can be sorted, in PyTorch too"},
+      {"topk indices", {ad::bool_}, 2, "bools can be sorted, in PyTorch too"},
+      {"pad by reflect", {ad::bool_}, 5, "padded by circular in PyTorch too"},
+      {"pad by replicate", {ad::bool_}, 5, "padded by circular in PyTorch too"},
   };
   return list;
 }
