@@ -172,7 +172,7 @@ TEST_CASE("trains, logs, saves; a saved network has the same accuracy; the same 
   }
   CHECK(epochs == 4);
 
-  const Outcome loaded = run({"--data", set.path.string(), "--load", saved, "--seed", "99"});
+  const Outcome loaded = run({"--data", set.path.string(), "--load", saved, "--seed", "99", "--model", "mlp"});
   CHECK(loaded.status == 0);
   CHECK_FALSE(contains(loaded.out, "epoch"));
   CHECK(loaded.out == verdict(outcome.out));

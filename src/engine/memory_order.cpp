@@ -47,6 +47,12 @@ MemoryOrder::MemoryOrder(int rank) noexcept : rank_(rank) {
 
 MemoryOrder::MemoryOrder(const Shape& shape, const Strides& strides) noexcept : MemoryOrder(shape.size()) {
   if (detail::is_row_major(shape, strides) || numel(shape) == 0) return;
+  if (is_channels_last(shape, strides)) {  // also where sizes of 1 would allow others
+    for (int i = 1; i + 1 < rank_; ++i) dims_[i] = static_cast<std::int8_t>(i + 1);
+    dims_[rank_ - 1] = 1;
+    row_major_ = false;
+    return;
+  }
   // By falling strides; a dim of size 1 stays behind the one before it.
   int count = 0;
   std::int8_t sorted[kMaxRank];

@@ -45,7 +45,7 @@ foreach(file ${files})
       if(NOT include MATCHES "^<[a-z_]+>$" AND NOT file STREQUAL "include/adjoint/xtensor.hpp")
         violation("${file} is public and includes ${include}")
       endif()
-    elseif(include MATCHES "^\"" AND file MATCHES "^examples/")
+    elseif(include MATCHES "^\"" AND file MATCHES "^examples/" AND NOT EXISTS ${ROOT}/examples/${name})
       violation("${file} includes ${include}, but examples use public headers only")
     elseif(include MATCHES "^\"" AND file MATCHES "^src/([a-z]+)/")
       # Found beside the file, or else below src/ with its room named.
