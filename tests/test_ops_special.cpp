@@ -58,6 +58,13 @@ const std::map<std::string, Function>& functions() {
       {"points: sin", unary<ad::sin>},
       {"points: cos", unary<ad::cos>},
       {"points: tan", unary<ad::tan>},
+      {"points: log2", unary<ad::log2>},
+      {"points: asin", unary<ad::asin>},
+      {"points: acos", unary<ad::acos>},
+      {"points: atan", unary<ad::atan>},
+      {"points: sinh", unary<ad::sinh>},
+      {"points: cosh", unary<ad::cosh>},
+      {"points: atan2(x, 2)", [](const Tensors& x) { return ad::atan2(x[0], 2); }},
       {"points: silu", unary<ad::silu>},
       {"points: gelu", unary<ad::gelu>},
       {"points: softplus", unary<ad::softplus>},
@@ -82,6 +89,7 @@ const std::map<std::string, Function>& functions() {
       {"pairs: sub", binary<ad::sub>},
       {"pairs: mul", binary<ad::mul>},
       {"pairs: div", binary<ad::div>},
+      {"pairs: atan2", binary<ad::atan2>},
       {"pairs: pow", binary<ad::pow>},
       {"pairs: maximum", binary<ad::maximum>},
       {"pairs: minimum", binary<ad::minimum>},
@@ -380,6 +388,8 @@ TEST_CASE("what is small stays exact") {
       {"expm1", unary<ad::expm1>, std::expm1}, {"log1p", unary<ad::log1p>, std::log1p},
       {"sin", unary<ad::sin>, std::sin},       {"tan", unary<ad::tan>, std::tan},
       {"tanh", unary<ad::tanh>, std::tanh},    {"erf", unary<ad::erf>, std::erf},
+      {"asin", unary<ad::asin>, std::asin},    {"atan", unary<ad::atan>, std::atan},
+      {"sinh", unary<ad::sinh>, std::sinh},
   };
   for (const Expectation& e : expectations)
     for (double x : {1e-12, -3e-9, 1e-30, 5e-5, -2e-3})

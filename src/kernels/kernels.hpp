@@ -19,10 +19,11 @@ inline constexpr std::int64_t kTile = 512;
 /// Elementwise functions. Unless said otherwise inputs and output have the same dtype.
 enum class Tile : std::uint8_t {
   // one operand, float32/float64 (neg, abs, sign also integers; floor, ceil, round are the identity on integers)
-  neg, abs, sign, exp, expm1, log, log1p, sqrt, rsqrt, sin, cos, tan, tanh, erf, sigmoid, relu, softplus,
-  floor, ceil, round,
+  neg, abs, sign, exp, expm1, log, log2, log1p, sqrt, rsqrt, sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, erf,
+  sigmoid, relu, softplus, floor, ceil, round,
   // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
-  add, sub, mul, div, pow, maximum, minimum,  // div: floating only; maximum and minimum hand on NaN
+  // (div and atan2: floating only; maximum and minimum hand on NaN)
+  add, sub, mul, div, atan2, pow, maximum, minimum,
   // two operands of any dtype, output bool
   eq, ne, lt, le, gt, ge,
   // bool to bool

@@ -34,12 +34,15 @@ UNARY = {
     "pow(x, 1)": lambda x: torch.pow(x, 1.0), "pow(x, 2)": lambda x: torch.pow(x, 2.0),
     "pow(x, 3)": lambda x: torch.pow(x, 3.0), "pow(x, -1)": lambda x: torch.pow(x, -1.0),
     "pow(0, x)": lambda x: torch.pow(0.0, x), "pow(2, x)": lambda x: torch.pow(2.0, x),
+    "log2": torch.log2, "asin": torch.asin, "acos": torch.acos, "atan": torch.atan, "sinh": torch.sinh,
+    "cosh": torch.cosh, "atan2(x, 2)": lambda x: torch.atan2(x, torch.tensor(2.0)),
     "isnan": torch.isnan, "isinf": torch.isinf, "isfinite": torch.isfinite, "logical_not": torch.logical_not,
     "where(x > 0, log(x), 0)": lambda x: torch.where(x > 0, torch.log(x), 0.0),
 }
 PAIRS = list(itertools.product([-INF, -2.0, -0.0, 0.0, 0.5, 1.0, 2.0, INF, NAN], repeat=2))
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow,
+    "atan2": torch.atan2,
     "maximum": torch.maximum, "minimum": torch.minimum, "eq": torch.eq, "ne": torch.ne, "lt": torch.lt,
     "le": torch.le, "gt": torch.gt, "ge": torch.ge, "logical_and": torch.logical_and, "logical_or": torch.logical_or,
     "logical_xor": torch.logical_xor,
@@ -127,7 +130,7 @@ def dtypes():
         out[f"{name}(a, b)"] = [[code(f, of(a, 2), of(b, 2)) for b in DTYPES] for a in DTYPES]
         out[f"{name}(a, b without dims)"] = [[code(f, of(a, 2), of(b)) for b in DTYPES] for a in DTYPES]
         out[f"{name}(a without dims, b without dims)"] = [[code(f, of(a), of(b)) for b in DTYPES] for a in DTYPES]
-        if name not in ("maximum", "minimum", "logical_and", "logical_or", "logical_xor"):
+        if name not in ("atan2", "maximum", "minimum", "logical_and", "logical_or", "logical_xor"):
             out[f"{name}(a, number)"] = [[code(f, of(a, 2), s) for s in (1, 1.5, True)] for a in DTYPES]
     unary = dict(UNARY)
     del unary["where(x > 0, log(x), 0)"]
