@@ -60,6 +60,13 @@ struct CheckAttributes {
 };
 void execute_checked_index(Node& node);
 
+// -- scans ------------------------------------------------------------------------------------------------------------
+
+struct CumsumAttributes {
+  std::int64_t dim;
+};
+void execute_cumsum(Node& node);
+
 // -- from nothing -----------------------------------------------------------------------------------------------------
 
 struct RandomAttributes {

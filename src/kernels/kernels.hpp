@@ -104,6 +104,13 @@ bool gather(std::size_t element, int dim, const Shape& input_shape, const View& 
 bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
                  const View& index, const View& source, std::int64_t* bad) noexcept;
 
+// -- scans ----------------------------------------------------------------------------------------------------------
+
+/// output[i][j] = input[0][j] + ... + input[i][j] for `n` i's, `step` elements apart in the input and `output_step` in
+/// the output, and `lines` j's, `line_step` apart in the input and 1 in the output. float32, float64 and int64.
+void cumsum(Dtype dtype, std::int64_t n, std::int64_t lines, const void* input, std::int64_t step,
+            std::int64_t line_step, void* output, std::int64_t output_step) noexcept;
+
 // -- random numbers: Philox 4x32-10 (Salmon et al. 2011); counter-based: element i of a tensor is a function of
 //    (seed, offset + i) alone --------------------------------------------------------------------------------------
 
