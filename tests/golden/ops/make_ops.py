@@ -35,12 +35,19 @@ UNARY = {
     "pow(x, 1)": lambda x: torch.pow(x, 1.0), "pow(x, 2)": lambda x: torch.pow(x, 2.0),
     "pow(x, 3)": lambda x: torch.pow(x, 3.0), "pow(x, -1)": lambda x: torch.pow(x, -1.0),
     "pow(0, x)": lambda x: torch.pow(0.0, x), "pow(2, x)": lambda x: torch.pow(2.0, x),
+    "log2": torch.log2, "asin": torch.asin, "acos": torch.acos, "atan": torch.atan, "sinh": torch.sinh,
+    "cosh": torch.cosh, "atan2(x, 2)": lambda x: torch.atan2(x, torch.tensor(2.0)),
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "elu": F.elu, "elu(x, 0.5)": lambda x: F.elu(x, 0.5),
+    "leaky_relu": F.leaky_relu, "leaky_relu(x, 0.25)": lambda x: F.leaky_relu(x, 0.25),
+    "hardtanh": F.hardtanh, "hardtanh(x, 0, 2)": lambda x: F.hardtanh(x, 0, 2),
+    "hardtanh(x, 0.5, 2.5)": lambda x: F.hardtanh(x, 0.5, 2.5),
     "isnan": torch.isnan, "isinf": torch.isinf, "isfinite": torch.isfinite, "logical_not": torch.logical_not,
     "where(x > 0, log(x), 0)": lambda x: torch.where(x > 0, torch.log(x), 0.0),
 }
 PAIRS = list(itertools.product([-INF, -2.0, -0.0, 0.0, 0.5, 1.0, 2.0, INF, NAN], repeat=2))
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow,
+    "atan2": torch.atan2,
     "maximum": torch.maximum, "minimum": torch.minimum, "eq": torch.eq, "ne": torch.ne, "lt": torch.lt,
     "le": torch.le, "gt": torch.gt, "ge": torch.ge, "logical_and": torch.logical_and, "logical_or": torch.logical_or,
     "logical_xor": torch.logical_xor,
@@ -55,13 +62,18 @@ ALONG = {
     "min indices": lambda x: x.min(1).indices, "argmax": lambda x: x.argmax(1), "argmin": lambda x: x.argmin(1),
     "any": lambda x: x.any(1), "all": lambda x: x.all(1), "logsumexp": lambda x: x.logsumexp(1),
     "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1),
+    "prod": lambda x: x.prod(1), "cumsum": lambda x: x.cumsum(1), "norm": lambda x: x.norm(dim=1),
+    **{f"norm {p}": lambda x, p=p: torch.linalg.vector_norm(x, p, 1) for p in (2, 1, 0, 3, 0.5, 1.5, -1, INF, -INF)},
 }
 OF_ALL = {"max": torch.max, "min": torch.min, "argmax": torch.argmax, "argmin": torch.argmin}
 NOTHING = {
     "sum": lambda x: x.sum(1), "mean": lambda x: x.mean(1), "var": lambda x: x.var(1), "std": lambda x: x.std(1),
     "any": lambda x: x.any(1), "all": lambda x: x.all(1), "logsumexp": lambda x: x.logsumexp(1),
     "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1),
+    "prod": lambda x: x.prod(1), "cumsum": lambda x: x.cumsum(1),
+    **{f"norm {p}": lambda x, p=p: torch.linalg.vector_norm(x, p, 1) for p in (2, 1, 0, 3)},
 }
+ZEROS = [[2.0, 3.0, 5.0, 7.0], [2.0, 0.0, 5.0, 7.0], [0.0, 3.0, 0.0, 7.0], [0.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
 
 
 def answers(function, *inputs):
@@ -72,7 +84,7 @@ def answers(function, *inputs):
     out["value"] = y.detach().clone()
     if not y.requires_grad:
         return out
-    first = torch.autograd.grad(y, xs, torch.ones_like(y), create_graph=True)
+    first = torch.autograd.grad(y, xs, torch.ones_like(y), create_graph=True, materialize_grads=True)
     for i, g in enumerate(first):
         out[f"gradient{i}"] = g.detach().clone()
         if len(xs) == 1 and g.requires_grad:
@@ -100,6 +112,7 @@ def special():
         add("all with NaN", name, function, [[1.0, NAN, 3.0], [0.0, NAN, 0.0]])
     for name, function in NOTHING.items():
         add("nothing", name, function, [[], []])
+    add("zeros", "prod", ALONG["prod"], ZEROS)
     for name in ("var", "std"):
         add("one", name, ALONG[name], [[2.0], [-1.0]])
     save_file(out, HERE / "special.safetensors")
@@ -123,16 +136,19 @@ def of(dtype, *shape):
 
 def dtypes():
     out = {}
-    binary = dict(BINARY, where=lambda a, b: torch.where(torch.ones(2, dtype=torch.bool), a, b))
+    binary = dict(BINARY, outer=torch.outer, where=lambda a, b: torch.where(torch.ones(2, dtype=torch.bool), a, b))
     for name, f in binary.items():
         out[f"{name}(a, b)"] = [[code(f, of(a, 2), of(b, 2)) for b in DTYPES] for a in DTYPES]
+        if name == "outer":
+            continue
         out[f"{name}(a, b without dims)"] = [[code(f, of(a, 2), of(b)) for b in DTYPES] for a in DTYPES]
         out[f"{name}(a without dims, b without dims)"] = [[code(f, of(a), of(b)) for b in DTYPES] for a in DTYPES]
-        if name not in ("maximum", "minimum", "logical_and", "logical_or", "logical_xor"):
+        if name not in ("atan2", "maximum", "minimum", "logical_and", "logical_or", "logical_xor"):
             out[f"{name}(a, number)"] = [[code(f, of(a, 2), s) for s in (1, 1.5, True)] for a in DTYPES]
     unary = dict(UNARY)
     del unary["where(x > 0, log(x), 0)"]
     unary.update({name: f for name, f in ALONG.items()})
+    unary.update({"tril": torch.tril, "triu": torch.triu})
     unary["clamp(x, 0.5)"] = lambda x: torch.clamp(x, min=0.5)
     i, mask = torch.tensor([0]), torch.tensor([True, False])
     unary.update({
