@@ -31,8 +31,8 @@ inline nn::Sequential make_cnn() {
   return nn::Sequential(with_channel,                                                    // [n, 1, 28, 28]
                         nn::Conv2d(1, 32, 3, same_size), nn::ReLU(), nn::MaxPool2d(2),   // [n, 32, 14, 14]
                         nn::Conv2d(32, 64, 3, same_size), nn::ReLU(), nn::MaxPool2d(2),  // [n, 64, 7, 7]
-                        nn::Flatten(), nn::Dropout(0.3),                                 //
-                        nn::Linear(64 * 7 * 7, 128), nn::ReLU(), nn::Dropout(0.5),       //
+                        nn::Flatten(), nn::Dropout(0.25),                                //
+                        nn::Linear(64 * 7 * 7, 128), nn::ReLU(), nn::Dropout(0.25),      //
                         nn::Linear(128, kClasses));
 }
 

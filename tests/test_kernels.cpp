@@ -214,10 +214,16 @@ const Function kFunctions[] = {
     {"exp", Tile::exp, [](Exact x) { return std::exp(x); }, 1, 1},
     {"expm1", Tile::expm1, [](Exact x) { return std::expm1(x); }, 2, 2},
     {"log", Tile::log, [](Exact x) { return std::log(x); }, 1, 1},
+    {"log2", Tile::log2, [](Exact x) { return std::log2(x); }, 2, 2},
     {"log1p", Tile::log1p, [](Exact x) { return std::log1p(x); }, 1.5, 1.5},
     {"sin", Tile::sin, [](Exact x) { return std::sin(x); }, 1, 1},
     {"cos", Tile::cos, [](Exact x) { return std::cos(x); }, 1, 1},
     {"tan", Tile::tan, [](Exact x) { return std::tan(x); }, 2.5, 2.5},
+    {"asin", Tile::asin, [](Exact x) { return std::asin(x); }, 1.5, 1.5},
+    {"acos", Tile::acos, [](Exact x) { return std::acos(x); }, 1.5, 1.5},
+    {"atan", Tile::atan, [](Exact x) { return std::atan(x); }, 1.5, 1.5},
+    {"sinh", Tile::sinh, [](Exact x) { return std::sinh(x); }, 2, 2},
+    {"cosh", Tile::cosh, [](Exact x) { return std::cosh(x); }, 2, 2},
     {"tanh", Tile::tanh, [](Exact x) { return std::tanh(x); }, 2.5, 2.5},
     {"erf", Tile::erf, [](Exact x) { return std::erf(x); }, 1.5, 1.5},
     {"sigmoid", Tile::sigmoid,
@@ -398,13 +404,46 @@ TEST_CASE("comparisons, logic, tests") {
   });
 }
 
+namespace {
+
+// Checks a two-operand kernel of every instruction set on pairs of numbers.
+template <class T>
+void check_pairs(const char* name, Tile kind, Exact (*exact)(Exact, Exact), const std::vector<T>& x,
+                 const std::vector<T>& y, double bound) {
+  for (const k::Table* table : tables()) {
+    const std::vector<T> out = run<T>(kernel(*table, kind, adjoint::dtype_of<T>()), x, y);
+    double worst = -1;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double error = ulps(out[i], exact(x[i], y[i]));
+      if (error > worst) worst = error, at = i;
+    }
+    CAPTURE(std::string(table->name));
+    CAPTURE(std::string(name));
+    CAPTURE(x[at]);
+    CAPTURE(y[at]);
+    CAPTURE(out[at]);
+    CHECK(worst <= bound);
+    if (std::getenv("ADJOINT_TEST_ULPS"))
+      MESSAGE(std::string(table->name) << " " << std::string(name) << " " << sizeof(T) << " " << worst << " at "
+                                       << x[at] << ", " << y[at]);
+  }
+}
+
+template <class T>
+void add_special_pairs(std::vector<T>& x, std::vector<T>& y) {
+  const std::vector<T> special = special_values<T>();
+  for (T a : special)
+    for (T b : special) x.push_back(a), y.push_back(b);
+}
+
+}  // namespace
+
 TEST_CASE("pow of floating numbers") {
   const auto check = [](auto zero, double bound) {
     using T = decltype(zero);
     std::vector<T> x, y;
-    const std::vector<T> special = special_values<T>();
-    for (T a : special)
-      for (T b : special) x.push_back(a), y.push_back(b);
+    add_special_pairs(x, y);
     std::mt19937_64 engine(3);
     std::uniform_real_distribution<double> base(-10, 10), power(-40, 40), near(0.9, 1.1), large(-2000, 2000);
     for (int i = 0; i < 50000; ++i) {
@@ -412,25 +451,46 @@ TEST_CASE("pow of floating numbers") {
       x.push_back(static_cast<T>(std::fabs(base(engine)))), y.push_back(static_cast<T>(power(engine)));
       x.push_back(static_cast<T>(near(engine))), y.push_back(static_cast<T>(large(engine)));
     }
-    for (const k::Table* table : tables()) {
-      const std::vector<T> out = run<T>(kernel(*table, Tile::pow, adjoint::dtype_of<T>()), x, y);
-      double worst = -1;
-      std::size_t at = 0;
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        const double error = ulps(out[i], std::pow(static_cast<Exact>(x[i]), static_cast<Exact>(y[i])));
-        if (error > worst) worst = error, at = i;
-      }
-      CAPTURE(std::string(table->name));
-      CAPTURE(x[at]);
-      CAPTURE(y[at]);
-      CAPTURE(out[at]);
-      CHECK(worst <= bound);
-      if (std::getenv("ADJOINT_TEST_ULPS"))
-        MESSAGE(std::string(table->name) << " pow " << sizeof(T) << " " << worst << " at " << x[at] << " ^ " << y[at]);
-    }
+    check_pairs<T>("pow", Tile::pow, std::pow, x, y, bound);
   };
   check(float{}, 1);
   check(double{}, 1.5);
+}
+
+TEST_CASE("atan2") {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    std::vector<T> x, y;
+    add_special_pairs(x, y);
+    std::mt19937_64 engine(4);
+    std::uniform_real_distribution<double> uniform(-3, 3);
+    std::uniform_int_distribution<int> exponent(std::numeric_limits<T>::min_exponent - 20,
+                                                std::numeric_limits<T>::max_exponent - 2);
+    for (int i = 0; i < 100000; ++i) {
+      x.push_back(static_cast<T>(uniform(engine))), y.push_back(static_cast<T>(uniform(engine)));
+      // Of like size, from subnormal to the largest.
+      const int e = exponent(engine);
+      x.push_back(static_cast<T>(std::ldexp(uniform(engine), e)));
+      y.push_back(static_cast<T>(std::ldexp(uniform(engine), e)));
+    }
+    check_pairs<T>("atan2", Tile::atan2, std::atan2, x, y, 2);
+  };
+  check(float{});
+  check(double{});
+}
+
+TEST_CASE("log2 is exact at powers of two") {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    using L = std::numeric_limits<T>;
+    std::vector<T> x, expected;
+    for (int e = L::min_exponent - L::digits; e < L::max_exponent; ++e)
+      x.push_back(std::ldexp(T(1), e)), expected.push_back(static_cast<T>(e));
+    for (const k::Table* table : tables())
+      CHECK((run<T>(kernel(*table, Tile::log2, adjoint::dtype_of<T>()), x) == expected));
+  };
+  check(float{});
+  check(double{});
 }
 
 TEST_CASE("where and cast") {

@@ -99,6 +99,27 @@ TEST_CASE("activations, Flatten") {
   expect(nn::Tanh()(x), [](double v) { return std::tanh(v); });
   expect(nn::GELU()(x), [](double v) { return v * 0.5 * std::erfc(-v / std::sqrt(2.0)); });
 
+  expect(nn::GELU(nn::Approximate::tanh)(x), [](double v) {
+    return 0.5 * v * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v)));
+  });
+  expect(nn::SiLU()(x), [](double v) { return v / (1 + std::exp(-v)); });
+  expect(nn::Softplus()(x), [](double v) { return std::log1p(std::exp(v)); });
+  expect(nn::Softplus(3)(x), [](double v) { return std::log1p(std::exp(3 * v)) / 3; });
+  expect(nn::ELU()(x), [](double v) { return v > 0 ? v : std::expm1(v); });
+  expect(nn::ELU(0.5)(x), [](double v) { return v > 0 ? v : 0.5 * std::expm1(v); });
+  expect(nn::LeakyReLU()(x), [](double v) { return v > 0 ? v : 0.01 * v; });
+  expect(nn::LeakyReLU(0.25)(x), [](double v) { return v > 0 ? v : 0.25 * v; });
+  expect(nn::Hardtanh()(x), [](double v) { return std::min(std::max(v, -1.0), 1.0); });
+  expect(nn::Hardtanh(-0.5, 6)(x), [](double v) { return std::max(v, -0.5); });
+  CHECK(nn::GELU().extra_repr().empty());
+  CHECK(nn::GELU(nn::Approximate::tanh).extra_repr() == "approximate=tanh");
+  CHECK(nn::Softplus(2.5).extra_repr() == "beta=2.5");
+  CHECK(nn::ELU().extra_repr() == "alpha=1");
+  CHECK(nn::LeakyReLU().extra_repr() == "negative_slope=0.01");
+  CHECK(nn::Hardtanh(0, 6).extra_repr() == "min=0, max=6");
+  CHECK_THROWS_AS(nn::Softplus(0), ad::ValueError);
+  CHECK_THROWS_AS(nn::Hardtanh(1, 1), ad::ValueError);
+
   const Tensor image = ad::zeros({2, 3, 4, 5});
   CHECK(nn::Flatten()(image).shape() == ad::Shape{2, 60});
   CHECK(nn::Flatten(0, 1)(image).shape() == ad::Shape{6, 4, 5});

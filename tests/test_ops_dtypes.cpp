@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -47,9 +49,26 @@ const std::map<std::string, Unary>& unary_functions() {
       {"sin", ad::sin},
       {"cos", ad::cos},
       {"tan", ad::tan},
+      {"log2", ad::log2},
+      {"asin", ad::asin},
+      {"acos", ad::acos},
+      {"atan", ad::atan},
+      {"sinh", ad::sinh},
+      {"cosh", ad::cosh},
+      {"atan2(x, 2)", [](const Tensor& x) { return ad::atan2(x, 2); }},
       {"silu", ad::silu},
       {"gelu", ad::gelu},
       {"softplus", ad::softplus},
+      {"gelu_tanh", ad::gelu_tanh},
+      {"elu", [](const Tensor& x) { return ad::elu(x); }},
+      {"elu(x, 0.5)", [](const Tensor& x) { return ad::elu(x, 0.5); }},
+      {"leaky_relu", [](const Tensor& x) { return ad::leaky_relu(x); }},
+      {"leaky_relu(x, 0.25)", [](const Tensor& x) { return ad::leaky_relu(x, 0.25); }},
+      {"hardtanh", [](const Tensor& x) { return ad::hardtanh(x); }},
+      {"hardtanh(x, 0, 2)", [](const Tensor& x) { return ad::hardtanh(x, 0, 2); }},
+      {"hardtanh(x, 0.5, 2.5)", [](const Tensor& x) { return ad::hardtanh(x, 0.5, 2.5); }},
+      {"tril", [](const Tensor& x) { return ad::tril(x); }},
+      {"triu", [](const Tensor& x) { return ad::triu(x); }},
       {"isnan", ad::isnan},
       {"isinf", ad::isinf},
       {"isfinite", ad::isfinite},
@@ -68,6 +87,18 @@ const std::map<std::string, Unary>& unary_functions() {
       {"pow(0, x)", [](const Tensor& x) { return ad::pow(0.0, x); }},
       {"pow(2, x)", [](const Tensor& x) { return ad::pow(2.0, x); }},
       {"sum", [](const Tensor& x) { return ad::sum(x, 1); }},
+      {"prod", [](const Tensor& x) { return ad::prod(x, 1); }},
+      {"cumsum", [](const Tensor& x) { return ad::cumsum(x, 1); }},
+      {"norm", [](const Tensor& x) { return ad::norm(x, 2, 1); }},
+      {"norm 2", [](const Tensor& x) { return ad::norm(x, 2, 1); }},
+      {"norm 1", [](const Tensor& x) { return ad::norm(x, 1, 1); }},
+      {"norm 0", [](const Tensor& x) { return ad::norm(x, 0, 1); }},
+      {"norm 3", [](const Tensor& x) { return ad::norm(x, 3, 1); }},
+      {"norm 0.5", [](const Tensor& x) { return ad::norm(x, 0.5, 1); }},
+      {"norm 1.5", [](const Tensor& x) { return ad::norm(x, 1.5, 1); }},
+      {"norm -1", [](const Tensor& x) { return ad::norm(x, -1, 1); }},
+      {"norm inf", [](const Tensor& x) { return ad::norm(x, HUGE_VAL, 1); }},
+      {"norm -inf", [](const Tensor& x) { return ad::norm(x, -HUGE_VAL, 1); }},
       {"mean", [](const Tensor& x) { return ad::mean(x, 1); }},
       {"var", [](const Tensor& x) { return ad::var(x, 1); }},
       {"std", [](const Tensor& x) { return ad::std(x, 1); }},
@@ -84,6 +115,48 @@ const std::map<std::string, Unary>& unary_functions() {
       {"logsumexp", [](const Tensor& x) { return ad::logsumexp(x, 1); }},
       {"softmax", [](const Tensor& x) { return ad::softmax(x, 1); }},
       {"log_softmax", [](const Tensor& x) { return ad::log_softmax(x, 1); }},
+      {"x[i]", [](const Tensor& x) { return x[ad::tensor({0})]; }},
+      {"x[mask]",
+       [](const Tensor& x) {
+         return x[ad::tensor({true, false})];
+       }},
+      {"masked_select",
+       [](const Tensor& x) {
+         return ad::masked_select(x, ad::tensor({true, false}));
+       }},
+      {"nonzero", ad::nonzero},
+      {"take_along_dim", [](const Tensor& x) { return ad::take_along_dim(x, ad::tensor({0})); }},
+      {"scatter(x, i, 1)", [](const Tensor& x) { return ad::scatter(x, 0, ad::tensor({{0}}), 1); }},
+      {"scatter(x, i, 1.5)", [](const Tensor& x) { return ad::scatter(x, 0, ad::tensor({{0}}), 1.5); }},
+      {"pad",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1});
+       }},
+      {"pad with 1.5",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::constant, 1.5);
+       }},
+      {"pad with -1",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::constant, -1);
+       }},
+      {"pad by reflect",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::reflect);
+       }},
+      {"pad by replicate",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::replicate);
+       }},
+      {"pad by circular",
+       [](const Tensor& x) {
+         return ad::pad(x, {1, 1}, ad::PadMode::circular);
+       }},
+      {"sort values", [](const Tensor& x) { return ad::sort(x).values; }},
+      {"sort indices", [](const Tensor& x) { return ad::sort(x).indices; }},
+      {"argsort", [](const Tensor& x) { return ad::argsort(x); }},
+      {"topk values", [](const Tensor& x) { return ad::topk(x, 1).values; }},
+      {"topk indices", [](const Tensor& x) { return ad::topk(x, 1).indices; }},
   };
   return all;
 }
@@ -106,6 +179,7 @@ const std::map<std::string, Two>& binary_functions() {
       ADJOINT_TWO(sub),
       ADJOINT_TWO(mul),
       ADJOINT_TWO(div),
+      ADJOINT_TWO(atan2),
       ADJOINT_TWO(pow),
       ADJOINT_TWO(maximum),
       ADJOINT_TWO(minimum),
@@ -118,6 +192,7 @@ const std::map<std::string, Two>& binary_functions() {
       ADJOINT_TWO(logical_and),
       ADJOINT_TWO(logical_or),
       ADJOINT_TWO(logical_xor),
+      {"outer", {[](const Tensor& a, const Tensor& b) { return ad::outer(a, b); }, {}}},
       {"where",
        {[](const Tensor& a, const Tensor& b) { return ad::where(ad::ones({2}, ad::bool_), a, b); },
         [](const Tensor& a, Scalar b) { return ad::where(ad::ones({2}, ad::bool_), a, b); }}},
@@ -131,6 +206,13 @@ const std::map<std::string, Two>& binary_functions() {
           return ad::stack({a, b});
         },
         {}}},
+      {"scatter", {[](const Tensor& a, const Tensor& b) { return ad::scatter(a, 0, ad::arange(2), b); }, {}}},
+      {"scatter_add", {[](const Tensor& a, const Tensor& b) { return ad::scatter_add(a, 0, ad::arange(2), b); }, {}}},
+      {"index_add", {[](const Tensor& a, const Tensor& b) { return ad::index_add(a, 0, ad::arange(2), b); }, {}}},
+      {"index_put", {[](const Tensor& a, const Tensor& b) { return ad::index_put(a, {ad::arange(2)}, b); }, {}}},
+      {"index_put, accumulate",
+       {[](const Tensor& a, const Tensor& b) { return ad::index_put(a, {ad::arange(2)}, b, true); }, {}}},
+      {"slice_scatter", {[](const Tensor& a, const Tensor& b) { return ad::slice_scatter(a, b); }, {}}},
   };
 #undef ADJOINT_TWO
   return all;
@@ -149,10 +231,16 @@ const std::vector<Deviation>& deviations() {
   static const std::vector<Deviation> list{
       {"softplus", integers_and_bool, 0, "a function of real numbers, like exp"},
       {"logsumexp", integers_and_bool, kRefused, "refused as by softmax"},
+      {"hardtanh", {ad::uint8}, kRefused, "-1 is no uint8"},
+      {"hardtanh(x, 0.5, 2.5)", integers, 0, "meets a floating-point limit in float32, as in clamp"},
       {"any", {ad::uint8}, 5, "PyTorch keeps uint8 for the sake of old programs"},
       {"all", {ad::uint8}, 5, "PyTorch keeps uint8 for the sake of old programs"},
       {"argmax", {ad::bool_}, 2, "the first that is true is a fair question"},
       {"argmin", {ad::bool_}, 2, "the first that is false is a fair question"},
+      {"topk values", {ad::bool_}, 5, "bools can be sorted, in PyTorch too"},
+      {"topk indices", {ad::bool_}, 2, "bools can be sorted, in PyTorch too"},
+      {"pad by reflect", {ad::bool_}, 5, "padded by circular in PyTorch too"},
+      {"pad by replicate", {ad::bool_}, 5, "padded by circular in PyTorch too"},
   };
   return list;
 }
@@ -267,6 +355,8 @@ TEST_CASE("integers wrap around, and numbers that a dtype cannot hold are compar
   CHECK((bytes * 2).to_vector<std::uint8_t>() == Bytes{0, 2, 144, 254});
   CHECK((-bytes).to_vector<std::uint8_t>() == Bytes{0, 255, 56, 1});
   CHECK(ad::sum(bytes).item<std::int64_t>() == 456);
+  CHECK(ad::cumsum(bytes, 0).to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 1, 201, 456});
+  CHECK(ad::prod(bytes[ad::Slice(1)]).item<std::int64_t>() == 51000);
   CHECK(ad::clamp(bytes, -1, 300).to_vector<std::uint8_t>() == Bytes{0, 1, 200, 255});
   CHECK_THROWS_AS(ad::maximum(bytes, -1), ad::ValueError);
   CHECK_THROWS_AS(ad::pow(bytes, 300), ad::ValueError);
@@ -281,6 +371,9 @@ TEST_CASE("integers wrap around, and numbers that a dtype cannot hold are compar
   const Tensor large = ad::tensor({(std::int64_t{1} << 53) + 1, -(std::int64_t{1} << 62)});
   CHECK((large + 0).to_vector<std::int64_t>() == large.to_vector<std::int64_t>());
   CHECK(ad::sum(large).item<std::int64_t>() == (std::int64_t{1} << 53) + 1 - (std::int64_t{1} << 62));
+  const std::int64_t least = std::numeric_limits<std::int64_t>::min();
+  CHECK(ad::cumsum(ad::tensor({least, least}), 0).to_vector<std::int64_t>() == std::vector<std::int64_t>{least, 0});
+  CHECK(ad::prod(ad::tensor({least, std::int64_t{3}})).item<std::int64_t>() == least);
   CHECK(ad::pow(ad::tensor({2, -3, 0, 10}), ad::tensor({62, 3, 0, 18})).to_vector<std::int64_t>() ==
         std::vector<std::int64_t>{std::int64_t{1} << 62, -27, 1, 1000000000000000000});
 }

@@ -58,6 +58,13 @@ const std::map<std::string, Function>& functions() {
       {"points: sin", unary<ad::sin>},
       {"points: cos", unary<ad::cos>},
       {"points: tan", unary<ad::tan>},
+      {"points: log2", unary<ad::log2>},
+      {"points: asin", unary<ad::asin>},
+      {"points: acos", unary<ad::acos>},
+      {"points: atan", unary<ad::atan>},
+      {"points: sinh", unary<ad::sinh>},
+      {"points: cosh", unary<ad::cosh>},
+      {"points: atan2(x, 2)", [](const Tensors& x) { return ad::atan2(x[0], 2); }},
       {"points: silu", unary<ad::silu>},
       {"points: gelu", unary<ad::gelu>},
       {"points: softplus", unary<ad::softplus>},
@@ -78,10 +85,19 @@ const std::map<std::string, Function>& functions() {
       {"points: pow(0, x)", [](const Tensors& x) { return ad::pow(0, x[0]); }},
       {"points: pow(2, x)", [](const Tensors& x) { return ad::pow(2, x[0]); }},
       {"points: where(x > 0, log(x), 0)", [](const Tensors& x) { return ad::where(x[0] > 0, ad::log(x[0]), 0); }},
+      {"points: gelu_tanh", unary<ad::gelu_tanh>},
+      {"points: elu", [](const Tensors& x) { return ad::elu(x[0]); }},
+      {"points: elu(x, 0.5)", [](const Tensors& x) { return ad::elu(x[0], 0.5); }},
+      {"points: leaky_relu", [](const Tensors& x) { return ad::leaky_relu(x[0]); }},
+      {"points: leaky_relu(x, 0.25)", [](const Tensors& x) { return ad::leaky_relu(x[0], 0.25); }},
+      {"points: hardtanh", [](const Tensors& x) { return ad::hardtanh(x[0]); }},
+      {"points: hardtanh(x, 0, 2)", [](const Tensors& x) { return ad::hardtanh(x[0], 0, 2); }},
+      {"points: hardtanh(x, 0.5, 2.5)", [](const Tensors& x) { return ad::hardtanh(x[0], 0.5, 2.5); }},
       {"pairs: add", binary<ad::add>},
       {"pairs: sub", binary<ad::sub>},
       {"pairs: mul", binary<ad::mul>},
       {"pairs: div", binary<ad::div>},
+      {"pairs: atan2", binary<ad::atan2>},
       {"pairs: pow", binary<ad::pow>},
       {"pairs: maximum", binary<ad::maximum>},
       {"pairs: minimum", binary<ad::minimum>},
@@ -95,6 +111,18 @@ const std::map<std::string, Function>& functions() {
       {"pairs: logical_or", binary<ad::logical_or>},
       {"pairs: logical_xor", binary<ad::logical_xor>},
       {"rows: sum", along<ad::sum>},
+      {"rows: prod", along<ad::prod>},
+      {"rows: cumsum", [](const Tensors& x) { return ad::cumsum(x[0], 1); }},
+      {"rows: norm", [](const Tensors& x) { return ad::norm(x[0], 2, 1); }},
+      {"rows: norm 2", [](const Tensors& x) { return ad::norm(x[0], 2, 1); }},
+      {"rows: norm 1", [](const Tensors& x) { return ad::norm(x[0], 1, 1); }},
+      {"rows: norm 0", [](const Tensors& x) { return ad::norm(x[0], 0, 1); }},
+      {"rows: norm 3", [](const Tensors& x) { return ad::norm(x[0], 3, 1); }},
+      {"rows: norm 0.5", [](const Tensors& x) { return ad::norm(x[0], 0.5, 1); }},
+      {"rows: norm 1.5", [](const Tensors& x) { return ad::norm(x[0], 1.5, 1); }},
+      {"rows: norm -1", [](const Tensors& x) { return ad::norm(x[0], -1, 1); }},
+      {"rows: norm inf", [](const Tensors& x) { return ad::norm(x[0], HUGE_VAL, 1); }},
+      {"rows: norm -inf", [](const Tensors& x) { return ad::norm(x[0], -HUGE_VAL, 1); }},
       {"rows: mean", along<ad::mean>},
       {"rows: var", [](const Tensors& x) { return ad::var(x[0], 1); }},
       {"rows: std", [](const Tensors& x) { return ad::std(x[0], 1); }},
@@ -123,7 +151,8 @@ const std::map<std::string, Function>& functions() {
 Function function_of(const std::string& name) {
   const std::size_t colon = name.find(": ");
   const std::string group = name.substr(0, colon);
-  const std::map<std::string, std::string> same{{"nothing", "rows"}, {"one", "rows"}, {"all with NaN", "all"}};
+  const std::map<std::string, std::string> same{
+      {"nothing", "rows"}, {"zeros", "rows"}, {"one", "rows"}, {"all with NaN", "all"}};
   const auto other = same.find(group);
   const auto found = functions().find((other == same.end() ? group : other->second) + name.substr(colon));
   return found == functions().end() ? Function() : found->second;
@@ -142,7 +171,20 @@ const std::vector<Deviation>& deviations() {
   const char* mask = "PyTorch differentiates its mask into NaN";
   const char* share = "max and amax are one operation: NaN share the derivative, as in PyTorch's max";
   const char* mean = "infinity meets its negative in the derivative by way of the mean";
+  const char* side = "the second derivative is that of the side to which the first one belongs";
+  const char* divided = "PyTorch divides by what is zero or infinite here";
   static const std::vector<Deviation> list{
+      {"points: elu", "second", {7, 8}, side},
+      {"points: elu(x, 0.5)", "second", {7, 8}, side},
+      {"rows: prod", "second", {8, 12, 14, 20, 21, 22, 23}, divided},
+      {"rows: norm", "second", {32, 33, 34, 35}, divided},
+      {"rows: norm 2", "second", {32, 33, 34, 35}, divided},
+      {"rows: norm 3", "second", {9, 13}, divided},
+      {"rows: norm 1.5", "second", {9, 13, 32, 33, 34, 35}, divided},
+      {"rows: norm 0.5", "gradient0", {9, 13}, divided},
+      {"rows: norm 0.5", "second", {9, 10, 11, 13, 15, 32, 33, 34, 35}, divided},
+      {"rows: norm -1", "gradient0", {20, 21, 22, 23}, divided},
+      {"rows: norm -1", "second", {9, 13, 20, 21, 22, 23, 32, 33, 34, 35}, divided},
       {"points: clamp(x, -1)", "gradient0", {5, 16}, limits},
       {"points: clamp(x, -1, 1)", "gradient0", {5, 10, 16}, limits},
       {"points: clamp(x, {}, 1)", "gradient0", {10, 16}, limits},
@@ -276,6 +318,16 @@ TEST_CASE("the documented subgradients, in both modes and dtypes") {
        [](const Tensors& x) { return ad::clamp(x[0], -1, 1); },
        {{-2, -1, 0, 1, 2}},
        {{0, 1, 1, 1, 0}}},
+      {"hardtanh' = 0 at the limits",
+       [](const Tensors& x) { return ad::hardtanh(x[0]); },
+       {{-2, -1, 0, 1, 2}},
+       {{0, 0, 1, 0, 0}}},
+      {"elu'(0) = alpha", [](const Tensors& x) { return ad::elu(x[0], 0.5); }, {{0, -0.0, 3}}, {{0.5, 0.5, 1}}},
+      {"leaky_relu'(0) = slope", [](const Tensors& x) { return ad::leaky_relu(x[0], 0.5); }, {{0, 2}}, {{0.5, 1}}},
+      {"norm' = 0 at 0", [](const Tensors& x) { return ad::norm(x[0]); }, {{0, 0}}, {{0, 0}}},
+      {"norm' = 0 at 0 for any p", [](const Tensors& x) { return ad::norm(x[0], 0.5); }, {{0, 4}}, {{0, 1}}},
+      {"prod' with zeros", [](const Tensors& x) { return ad::prod(x[0]); }, {{3, 0, 5}}, {{0, 15, 0}}},
+      {"atan2' = 0 at the origin", binary<ad::atan2>, {{0, 4}, {0, 0}}, {{0, 0}, {0, -0.25}}},
       {"maximum shares ties", binary<ad::maximum>, {{1, 2, 3}, {2, 2, 2}}, {{0, 0.5, 1}, {1, 0.5, 0}}},
       {"minimum shares ties", binary<ad::minimum>, {{1, 2, 3}, {2, 2, 2}}, {{1, 0.5, 0}, {0, 0.5, 1}}},
       {"maximum shares infinities", binary<ad::maximum>, {{kInf, -kInf}, {kInf, -kInf}}, {{0.5, 0.5}, {0.5, 0.5}}},
@@ -345,6 +397,11 @@ TEST_CASE("large arguments overflow nothing on the way") {
         {"softplus", unary<ad::softplus>, {-large, large, -kInf, kInf}, {0, large, 0, kInf}, {0, 1, 0, 1}},
         {"silu", unary<ad::silu>, {-large, large}, {0, large}, {0, 1}},
         {"gelu", unary<ad::gelu>, {-large, large}, {0, large}, {0, 1}},
+        {"elu",
+         [](const Tensors& x) { return ad::elu(x[0]); },
+         {-large, large, -kInf, kInf},
+         {-1, large, -1, kInf},
+         {0, 1, 0, 1}},
         {"softmax", [](const Tensors& x) { return ad::softmax(x[0], 0); }, {large, -large, 0}, {1, 0, 0}, {0, 0, 0}},
         {"log_softmax",
          [](const Tensors& x) { return ad::log_softmax(x[0], 0); },
@@ -380,6 +437,8 @@ TEST_CASE("what is small stays exact") {
       {"expm1", unary<ad::expm1>, std::expm1}, {"log1p", unary<ad::log1p>, std::log1p},
       {"sin", unary<ad::sin>, std::sin},       {"tan", unary<ad::tan>, std::tan},
       {"tanh", unary<ad::tanh>, std::tanh},    {"erf", unary<ad::erf>, std::erf},
+      {"asin", unary<ad::asin>, std::asin},    {"atan", unary<ad::atan>, std::atan},
+      {"sinh", unary<ad::sinh>, std::sinh},
   };
   for (const Expectation& e : expectations)
     for (double x : {1e-12, -3e-9, 1e-30, 5e-5, -2e-3})

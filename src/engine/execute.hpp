@@ -75,6 +75,13 @@ struct OrderAttributes {
 /// The positions, along a dim, of as many elements as the result has there, in order.
 void execute_order(Node& node);
 
+// -- scans ------------------------------------------------------------------------------------------------------------
+
+struct CumsumAttributes {
+  std::int64_t dim;
+};
+void execute_cumsum(Node& node);
+
 // -- from nothing -----------------------------------------------------------------------------------------------------
 
 struct RandomAttributes {

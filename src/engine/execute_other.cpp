@@ -1,4 +1,4 @@
-// Indexing, random numbers, ranges, matrix products.
+// Indexing, scans, random numbers, ranges, matrix products.
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
 #include "kernels/kernels.hpp"
@@ -77,6 +77,37 @@ void execute_checked_index(Node& node) {
                          std::to_string(low) + ", " + std::to_string(high) + ")");
   }
   node.alias_value(index.value, 0, index.value.strides);
+}
+
+void execute_cumsum(Node& node) {
+  const Node& input = *node.input(0);
+  const Shape& shape = node.shape;
+  const int dim = static_cast<int>(node.attributes<CumsumAttributes>().dim), last = shape.size() - 1;
+  node.allocate_value();
+  if (adjoint::numel(shape) == 0) return;
+  const Strides &strides = input.value.strides, to = row_major_strides(shape);
+  // Lines that lie side by side in the result are summed together; the last dim is cut into strips of them.
+  constexpr std::int64_t most = 32;
+  const std::int64_t n = shape[dim], width = dim == last ? 1 : shape[last], strips = (width + most - 1) / most;
+  const std::int64_t jobs = adjoint::numel(shape) / (n * width) * strips;
+  const auto element = static_cast<std::int64_t>(size_of(node.dtype));
+  const auto run = [&](std::int64_t job) {
+    const std::int64_t left = job % strips * most;
+    std::int64_t from = dim == last ? 0 : left * strides[last], at = left, rest = job / strips;
+    for (int d = last; d >= 0; --d) {
+      if (d == dim || d == last) continue;
+      from += rest % shape[d] * strides[d];
+      at += rest % shape[d] * to[d];
+      rest /= shape[d];
+    }
+    kernels::cumsum(node.dtype, n, std::min(most, width - left),
+                    static_cast<const std::byte*>(input.value.data) + from * element, strides[dim], strides[last],
+                    static_cast<std::byte*>(node.value.data) + at * element, to[dim]);
+  };
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / (n * std::min(most, width)));
+  parallel_for((jobs + per_chunk - 1) / per_chunk, [&](std::int64_t chunk) {
+    for (std::int64_t job = chunk * per_chunk; job < std::min(jobs, (chunk + 1) * per_chunk); ++job) run(job);
+  });
 }
 
 void execute_random(Node& node) {

@@ -17,57 +17,26 @@ namespace adjoint::kernels {
 /// Elements of a tile.
 inline constexpr std::int64_t kTile = 512;
 
+// clang-format off
 /// Elementwise functions. Unless said otherwise inputs and output have the same dtype.
 enum class Tile : std::uint8_t {
   // one operand, float32/float64 (neg, abs, sign also integers; floor, ceil, round are the identity on integers)
-  neg,
-  abs,
-  sign,
-  exp,
-  expm1,
-  log,
-  log1p,
-  sqrt,
-  rsqrt,
-  sin,
-  cos,
-  tan,
-  tanh,
-  erf,
-  sigmoid,
-  relu,
-  softplus,
-  floor,
-  ceil,
-  round,
+  neg, abs, sign, exp, expm1, log, log2, log1p, sqrt, rsqrt, sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, erf,
+  sigmoid, relu, softplus, floor, ceil, round,
   // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  maximum,
-  minimum,  // div: floating only; maximum and minimum hand on NaN
+  // (div and atan2: floating only; maximum and minimum hand on NaN)
+  add, sub, mul, div, atan2, pow, maximum, minimum,
   // two operands of any dtype, output bool
-  eq,
-  ne,
-  lt,
-  le,
-  gt,
-  ge,
+  eq, ne, lt, le, gt, ge,
   // bool to bool
-  logical_and,
-  logical_or,
-  logical_xor,
-  logical_not,
+  logical_and, logical_or, logical_xor, logical_not,
   // floating to bool
-  isnan,
-  isinf,
-  isfinite,
+  isnan, isinf, isfinite,
   // three operands: bool, T, T
   where,
   count_
 };
+// clang-format on
 inline constexpr int kTileCount = static_cast<int>(Tile::count_);
 
 /// Computes `n <= kTile` elements; inputs and output are contiguous, of any alignment. `output` may be the same
@@ -150,6 +119,13 @@ bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, 
 void order(Dtype dtype, std::int64_t n, std::int64_t k, bool descending, const void* input, std::int64_t stride,
            std::int64_t* output, std::int64_t output_stride, void* scratch) noexcept;
 std::size_t order_scratch(Dtype dtype, std::int64_t n) noexcept;
+
+// -- scans ----------------------------------------------------------------------------------------------------------
+
+/// output[i][j] = input[0][j] + ... + input[i][j] for `n` i's, `step` elements apart in the input and `output_step` in
+/// the output, and `lines` j's, `line_step` apart in the input and 1 in the output. float32, float64 and int64.
+void cumsum(Dtype dtype, std::int64_t n, std::int64_t lines, const void* input, std::int64_t step,
+            std::int64_t line_step, void* output, std::int64_t output_step) noexcept;
 
 // -- random numbers: Philox 4x32-10 (Salmon et al. 2011); counter-based: element i of a tensor is a function of
 //    (seed, offset + i) alone --------------------------------------------------------------------------------------

@@ -33,6 +33,13 @@ Shape weight_shape(std::int64_t in, std::int64_t out, Dtype dtype) {
   return {out, in};
 }
 
+/// An option as extra_repr() shows it.
+std::string option(const char* name, double value) {
+  std::ostringstream text;
+  text << name << '=' << value;
+  return text.str();
+}
+
 }  // namespace
 
 Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, Dtype dtype)
@@ -64,11 +71,7 @@ Dropout::Dropout(double p) : p_(p) {
 
 Tensor Dropout::forward(const Tensor& x) const { return dropout(x, p_, is_training()); }
 
-std::string Dropout::extra_repr() const {
-  std::ostringstream text;
-  text << "p=" << p_;
-  return text.str();
-}
+std::string Dropout::extra_repr() const { return option("p", p_); }
 
 Tensor ReLU::forward(const Tensor& x) const { return relu(x); }
 
@@ -76,7 +79,36 @@ Tensor Sigmoid::forward(const Tensor& x) const { return sigmoid(x); }
 
 Tensor Tanh::forward(const Tensor& x) const { return tanh(x); }
 
-Tensor GELU::forward(const Tensor& x) const { return gelu(x); }
+Tensor GELU::forward(const Tensor& x) const { return approximate_ == Approximate::tanh ? gelu_tanh(x) : gelu(x); }
+
+std::string GELU::extra_repr() const { return approximate_ == Approximate::tanh ? "approximate=tanh" : ""; }
+
+Tensor SiLU::forward(const Tensor& x) const { return silu(x); }
+
+Softplus::Softplus(double beta) : beta_(beta) {
+  if (!(beta > 0)) throw ValueError("Softplus: beta must be above 0, not " + std::to_string(beta));
+}
+
+Tensor Softplus::forward(const Tensor& x) const { return beta_ == 1 ? softplus(x) : softplus(x * beta_) / beta_; }
+
+std::string Softplus::extra_repr() const { return option("beta", beta_); }
+
+Tensor ELU::forward(const Tensor& x) const { return elu(x, alpha_); }
+
+std::string ELU::extra_repr() const { return option("alpha", alpha_); }
+
+Tensor LeakyReLU::forward(const Tensor& x) const { return leaky_relu(x, negative_slope_); }
+
+std::string LeakyReLU::extra_repr() const { return option("negative_slope", negative_slope_); }
+
+Hardtanh::Hardtanh(double min, double max) : min_(min), max_(max) {
+  if (!(min < max))
+    throw ValueError("Hardtanh: min must be below max, not " + std::to_string(min) + " and " + std::to_string(max));
+}
+
+Tensor Hardtanh::forward(const Tensor& x) const { return hardtanh(x, min_, max_); }
+
+std::string Hardtanh::extra_repr() const { return option("min", min_) + ", " + option("max", max_); }
 
 // -- normalisation ----------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,18 @@ const Operation kMatmul{"matmul",
                           return transposed ? mt(matmul(mt(g), other)) : matmul(mt(other), g);
                         }};
 
-[[noreturn]] void refuse(const Shape& a, const Shape& b, const std::string& why) {
-  throw ShapeError("matmul: the operands have shapes " + to_string(a) + " and " + to_string(b) + "; " + why);
+[[noreturn]] void refuse(const Shape& a, const Shape& b, const std::string& why, const char* operation = "matmul") {
+  throw ShapeError(std::string(operation) + ": the operands have shapes " + to_string(a) + " and " + to_string(b) +
+                   "; " + why);
+}
+
+/// The dtype in which two operands meet. Throws DtypeError unless it is floating.
+Dtype floating_dtype(const char* operation, const Tensor& a, const Tensor& b) {
+  const Dtype dtype = promote_types(a.dtype(), b.dtype());
+  if (!is_floating(dtype))
+    throw DtypeError(std::string(operation) + ": the operands have dtypes " + name_of(a.dtype()) + " and " +
+                     name_of(b.dtype()) + "; one must be float32 or float64");
+  return dtype;
 }
 
 }  // namespace
@@ -35,10 +45,7 @@ using namespace detail;
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   const Shape sa = Access::node(a, "matmul")->shape, sb = Access::node(b, "matmul")->shape;
-  const Dtype dtype = promote_types(a.dtype(), b.dtype());
-  if (!is_floating(dtype))
-    throw DtypeError(std::string("matmul: the operands have dtypes ") + name_of(a.dtype()) + " and " +
-                     name_of(b.dtype()) + "; one must be float32 or float64");
+  const Dtype dtype = floating_dtype("matmul", a, b);
   if (sa.empty() || sb.empty()) refuse(sa, sb, "both need at least one dim");
   const std::int64_t inner_a = sa.back(), inner_b = sb.size() == 1 ? sb[0] : sb[sb.size() - 2];
   if (inner_a != inner_b)
@@ -79,6 +86,27 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   const std::int64_t m = sa[sa.size() - 2], k = inner_a, n = sb.back();
   return record(kMatmul, with_matrix(m, n), dtype,
                 {broadcast_to(left, with_matrix(m, k)), broadcast_to(right, with_matrix(k, n))});
+}
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  const Shape &sa = Access::node(a, "dot")->shape, &sb = Access::node(b, "dot")->shape;
+  if (sa.size() != 1 || sa != sb) refuse(sa, sb, "both must be vectors of one size", "dot");
+  floating_dtype("dot", a, b);
+  return matmul(a, b);
+}
+
+Tensor outer(const Tensor& a, const Tensor& b) {
+  const Shape &sa = Access::node(a, "outer")->shape, &sb = Access::node(b, "outer")->shape;
+  if (sa.size() != 1 || sb.size() != 1) refuse(sa, sb, "both must be vectors", "outer");
+  return unsqueeze(a, 1) * b;
+}
+
+Tensor bmm(const Tensor& a, const Tensor& b) {
+  const Shape &sa = Access::node(a, "bmm")->shape, &sb = Access::node(b, "bmm")->shape;
+  if (sa.size() != 3 || sb.size() != 3 || sa[0] != sb[0] || sa[2] != sb[1])
+    refuse(sa, sb, "they must be (b, m, k) and (b, k, n)", "bmm");
+  floating_dtype("bmm", a, b);
+  return matmul(a, b);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {

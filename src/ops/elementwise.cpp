@@ -40,12 +40,18 @@ const Operation kNeg = unary("neg", Tile::neg, 0, [](const Recorded&, int, const
 const Operation kExp = unary("exp", Tile::exp, kY, [](const Recorded& at, int, const Tensor& t) { return t * at.output(); });
 const Operation kExpm1 = unary("expm1", Tile::expm1, kY, [](const Recorded& at, int, const Tensor& t) { return t * (at.output() + 1); });
 const Operation kLog = unary("log", Tile::log, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / at.input(0); });
+const Operation kLog2 = unary("log2", Tile::log2, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / (at.input(0) * 0.69314718055994531); });  // ln 2
 const Operation kLog1p = unary("log1p", Tile::log1p, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / (at.input(0) + 1); });
 const Operation kSqrt = unary("sqrt", Tile::sqrt, kY, [](const Recorded& at, int, const Tensor& t) { return t / (at.output() * 2); });
 const Operation kRsqrt = unary("rsqrt", Tile::rsqrt, kY, [](const Recorded& at, int, const Tensor& t) { const Tensor y = at.output(); return t * (y * y * y * -0.5); });
 const Operation kSin = unary("sin", Tile::sin, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * cos(at.input(0)); });
 const Operation kCos = unary("cos", Tile::cos, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * -sin(at.input(0)); });
 const Operation kTan = unary("tan", Tile::tan, kY, [](const Recorded& at, int, const Tensor& t) { return t * (square(at.output()) + 1); });
+const Operation kAsin = unary("asin", Tile::asin, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * rsqrt(1 - square(at.input(0))); });
+const Operation kAcos = unary("acos", Tile::acos, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * -rsqrt(1 - square(at.input(0))); });
+const Operation kAtan = unary("atan", Tile::atan, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t / (square(at.input(0)) + 1); });
+const Operation kSinh = unary("sinh", Tile::sinh, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * cosh(at.input(0)); });
+const Operation kCosh = unary("cosh", Tile::cosh, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * sinh(at.input(0)); });
 const Operation kTanh = unary("tanh", Tile::tanh, kY, [](const Recorded& at, int, const Tensor& t) { return t * (1 - square(at.output())); });
 const Operation kErf = unary("erf", Tile::erf, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * (exp(-square(at.input(0))) * 1.1283791670955126); });  // 2 / sqrt(pi)
 const Operation kSigmoid = unary("sigmoid", Tile::sigmoid, kY, [](const Recorded& at, int, const Tensor& t) { const Tensor y = at.output(); return t * (y * (1 - y)); });
@@ -63,6 +69,10 @@ const Operation kSub = binary("sub", Tile::sub, 0, 0, [](const Recorded&, int i,
 const Operation kMul = binary("mul", Tile::mul, kReadsB, kReadsA, [](const Recorded& at, int i, const Tensor& t) { return t * at.input(1 - i); });
 const Operation kDiv = binary("div", Tile::div, kReadsB, kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
   return i == 0 ? t / at.input(1) : -t * (at.output() / at.input(1));
+});
+const Operation kAtan2 = binary("atan2", Tile::atan2, kReadsA | kReadsB, kReadsA | kReadsB, [](const Recorded& at, int i, const Tensor& t) {
+  const Tensor a = at.input(0), b = at.input(1), square_of_radius = square(a) + square(b), origin = square_of_radius == 0;
+  return where(origin, 0, t * (i == 0 ? b : -a) * reciprocal(where(origin, 1, square_of_radius)));
 });
 const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
   const Tensor a = at.input(0), b = at.input(1);
@@ -179,6 +189,7 @@ Tensor sign(const Tensor& x) { return dtype_of_operand(kSign, x) == bool_ ? unch
 Tensor exp(const Tensor& x) { return real_function(kExp, x); }
 Tensor expm1(const Tensor& x) { return real_function(kExpm1, x); }
 Tensor log(const Tensor& x) { return real_function(kLog, x); }
+Tensor log2(const Tensor& x) { return real_function(kLog2, x); }
 Tensor log1p(const Tensor& x) { return real_function(kLog1p, x); }
 Tensor sqrt(const Tensor& x) { return real_function(kSqrt, x); }
 Tensor rsqrt(const Tensor& x) { return real_function(kRsqrt, x); }
@@ -193,6 +204,11 @@ Tensor reciprocal(const Tensor& x) {
 Tensor sin(const Tensor& x) { return real_function(kSin, x); }
 Tensor cos(const Tensor& x) { return real_function(kCos, x); }
 Tensor tan(const Tensor& x) { return real_function(kTan, x); }
+Tensor asin(const Tensor& x) { return real_function(kAsin, x); }
+Tensor acos(const Tensor& x) { return real_function(kAcos, x); }
+Tensor atan(const Tensor& x) { return real_function(kAtan, x); }
+Tensor sinh(const Tensor& x) { return real_function(kSinh, x); }
+Tensor cosh(const Tensor& x) { return real_function(kCosh, x); }
 Tensor tanh(const Tensor& x) { return real_function(kTanh, x); }
 Tensor erf(const Tensor& x) { return real_function(kErf, x); }
 Tensor sigmoid(const Tensor& x) { return real_function(kSigmoid, x); }
@@ -234,6 +250,7 @@ ADJOINT_BINARY(add, kAdd, Operands::promoted, false)
 ADJOINT_BINARY(sub, kSub, Operands::numbers, false)
 ADJOINT_BINARY(mul, kMul, Operands::promoted, false)
 ADJOINT_BINARY(div, kDiv, Operands::real, false)
+ADJOINT_BINARY(atan2, kAtan2, Operands::real, false)
 ADJOINT_BINARY(pow, kPow, Operands::numbers, false)
 ADJOINT_BINARY(maximum, kMaximum, Operands::promoted, false)
 ADJOINT_BINARY(minimum, kMinimum, Operands::promoted, false)

@@ -243,7 +243,7 @@ Tensor indexed(const char* operation, const Tensor& x, Entries entries, const Sh
 
 /// x with elements (or rows) of the source at positions `at`, of one dim; of equal positions the last one counts.
 Tensor replaced(const Tensor& x, const Tensor& at, const Tensor& source) {
-  if (source.numel() == 0) return unchanged(x);
+  if (source.numel() == 0) return scatter_add(x, 0, spread(at, 0, source.shape()), source);
   const Tensor last = record(kLastAt, {x.shape()[0]}, int64, {at});  // where in `at`, or -1
   const Tensor found = last >= 0;
   return where(x.dim() == 1 ? found : unsqueeze(found, 1), rows(source, 0, maximum(last, 0)), x);

@@ -1,9 +1,11 @@
 // Reductions: three families' members (sum is linear, amax and amin have weights, the others no derivative), and the
-// composites over them.
+// composites over them; the running sum.
 #include "kernels/kernels.hpp"
 #include "ops/common.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace adjoint {
 namespace detail {
@@ -24,6 +26,12 @@ const Operation kSum{"sum",
                      [](const Recorded& at, int, const Tensor& g) {
                        return expand_reduced(g, at.attributes<ReduceAttributes>().dims, at.input_shape(0));
                      }};
+
+const Operation kCumsum{
+    "cumsum", Family::linear, execute_cumsum, 0, false, 1, {}, nullptr, [](const Recorded& at, int, const Tensor& g) {
+      const std::int64_t dim = at.attributes<CumsumAttributes>().dim;
+      return flip(cumsum(flip(g, dim), dim), dim);
+    }};
 
 // The largest elements share the derivative evenly; if there are NaN, these are.
 Tensor extreme_weights(const Recorded& at, int, const Tensor& t) {
@@ -72,6 +80,31 @@ Tensor extreme(const Operation& operation, const char* name, const Tensor& x, co
   return reduce(operation, x, bits, keepdim, x.dtype());
 }
 
+/// Integers and bools are added and multiplied as int64.
+Tensor summand(const Tensor& x) { return cast_to(x, is_floating(x.dtype()) ? x.dtype() : int64); }
+
+/// The product along a dim, which stays. Half of the elements times the other half, and so on: what is differentiated
+/// are products of two, and zeros need no care.
+Tensor product_along(Tensor x, int dim) {
+  if (x.shape()[dim] == 0) return sum(x, dim, true) + 1;
+  Tensor odd;  // the product of those that had no partner
+  for (std::int64_t n = x.shape()[dim]; n > 1; n /= 2) {
+    if (n % 2 == 1) {
+      const Tensor last = narrow(x, dim, n - 1, 1);
+      odd = odd.defined() ? odd * last : last;
+    }
+    x = narrow(x, dim, 0, n / 2) * narrow(x, dim, n / 2, n / 2);
+  }
+  return odd.defined() ? x * odd : x;
+}
+
+/// total^(1/p), whose derivative is 0 where total is.
+Tensor root(const Tensor& total, double p) {
+  const Tensor constant = total == 0, inside = where(constant, 1, total);
+  return where(constant, p > 0 ? 0 : std::numeric_limits<double>::infinity(),
+               p == 2 ? sqrt(inside) : pow(inside, 1 / p));
+}
+
 Tensor position(const Operation& operation, const Tensor& x, std::optional<std::int64_t> dim, bool keepdim) {
   const Shape& shape = Access::node(x, operation.name)->shape;
   if (!dim) {
@@ -106,8 +139,26 @@ using namespace detail;
 
 Tensor sum(const Tensor& x, const DimArg& dims, bool keepdim) {
   const std::uint32_t bits = checked_dims("sum", dims, Access::node(x, "sum")->shape);
-  const Tensor operand = cast_to(x, is_floating(x.dtype()) ? x.dtype() : int64);
+  const Tensor operand = summand(x);
   return reduce(kSum, operand, bits, keepdim, operand.dtype());
+}
+
+Tensor prod(const Tensor& x, const DimArg& dims, bool keepdim) {
+  const std::uint32_t bits = checked_dims("prod", dims, Access::node(x, "prod")->shape);
+  Tensor result = unchanged(summand(x));
+  for (int i = 0; i < x.dim(); ++i)
+    if (bits >> i & 1) result = product_along(result, i);
+  return reshape(result, reduced_shape(x.shape(), bits, keepdim));
+}
+
+Tensor cumsum(const Tensor& x, std::int64_t dim) {
+  const Shape& shape = Access::node(x, "cumsum")->shape;
+  const Tensor operand = summand(x);
+  if (shape.empty()) {
+    checked_dims("cumsum", dim, shape);
+    return unchanged(operand);
+  }
+  return record(kCumsum, shape, operand.dtype(), {operand}, CumsumAttributes{checked_dim("cumsum", dim, shape)});
 }
 
 Tensor mean(const Tensor& x, const DimArg& dims, bool keepdim) {
@@ -127,8 +178,23 @@ Tensor var(const Tensor& x, const DimArg& dims, std::int64_t correction, bool ke
 Tensor std(const Tensor& x, const DimArg& dims, std::int64_t correction, bool keepdim) {
   checked_dims("std", dims, Access::node(x, "std")->shape);
   check_floating("std", x);
-  const Tensor variance = var(x, dims, correction, keepdim), constant = variance == 0;
-  return where(constant, 0, sqrt(where(constant, 1, variance)));
+  return root(var(x, dims, correction, keepdim), 2);
+}
+
+Tensor norm(const Tensor& x, double p, const DimArg& dims, bool keepdim) {
+  const Shape& shape = Access::node(x, "norm")->shape;
+  const std::uint32_t bits = checked_dims("norm", dims, shape);
+  check_floating("norm", x);
+  if (std::isnan(p)) throw ValueError("norm: p is nan; it must be a number, or infinite");
+  if ((p < 0 || std::isinf(p)) && reduced_count(shape, bits) == 0)
+    throw ShapeError("norm: the reduced dims of shape " + to_string(shape) +
+                     " are empty; for p = " + std::to_string(p) + " there must be an element");
+  if (std::isinf(p)) return reduce(p > 0 ? kAmax : kAmin, abs(x), bits, keepdim, x.dtype());
+  if (p == 0) return sum(abs(sign(where(isnan(x), 1, x))), dims, keepdim);
+  if (p == 1) return sum(abs(x), dims, keepdim);
+  if (p == 2) return root(sum(square(x), dims, keepdim), 2);
+  const Tensor zero = x == 0, power = pow(abs(where(zero, 1, x)), p);
+  return root(sum(where(zero, p > 0 ? 0 : std::numeric_limits<double>::infinity(), power), dims, keepdim), p);
 }
 
 Tensor amax(const Tensor& x, const DimArg& dims, bool keepdim) { return extreme(kAmax, "amax", x, dims, keepdim); }

@@ -60,10 +60,70 @@ class ADJOINT_API Tanh : public Module<Tanh> {
   Tensor forward(const Tensor& x) const;
 };
 
-/// x Phi(x), with the normal distribution function by erf (Hendrycks & Gimpel 2016).
+/// How GELU computes the normal distribution function: by erf, or by an approximation with tanh.
+enum class Approximate { none, tanh };
+
+/// x Phi(x), with the normal distribution function Phi (Hendrycks & Gimpel 2016).
 class ADJOINT_API GELU : public Module<GELU> {
  public:
+  explicit GELU(Approximate approximate = Approximate::none) : approximate_(approximate) {}
   Tensor forward(const Tensor& x) const;
+  std::string extra_repr() const override;
+
+ private:
+  Approximate approximate_;
+};
+
+/// x sigmoid(x).
+class ADJOINT_API SiLU : public Module<SiLU> {
+ public:
+  Tensor forward(const Tensor& x) const;
+};
+
+/// log(1 + exp(beta x)) / beta, stable on both sides (and so without PyTorch's threshold).
+class ADJOINT_API Softplus : public Module<Softplus> {
+ public:
+  /// Throws ValueError unless beta > 0.
+  explicit Softplus(double beta = 1);
+  Tensor forward(const Tensor& x) const;
+  std::string extra_repr() const override;
+
+ private:
+  double beta_;
+};
+
+/// x for x > 0, else alpha (exp(x) - 1).
+class ADJOINT_API ELU : public Module<ELU> {
+ public:
+  explicit ELU(double alpha = 1) : alpha_(alpha) {}
+  Tensor forward(const Tensor& x) const;
+  std::string extra_repr() const override;
+
+ private:
+  double alpha_;
+};
+
+/// x for x > 0, else negative_slope x.
+class ADJOINT_API LeakyReLU : public Module<LeakyReLU> {
+ public:
+  explicit LeakyReLU(double negative_slope = 0.01) : negative_slope_(negative_slope) {}
+  Tensor forward(const Tensor& x) const;
+  std::string extra_repr() const override;
+
+ private:
+  double negative_slope_;
+};
+
+/// Limits x to [min, max]; the derivative at the limits is 0.
+class ADJOINT_API Hardtanh : public Module<Hardtanh> {
+ public:
+  /// Throws ValueError unless min < max.
+  explicit Hardtanh(double min = -1, double max = 1);
+  Tensor forward(const Tensor& x) const;
+  std::string extra_repr() const override;
+
+ private:
+  double min_, max_;
 };
 
 struct LayerNormOptions {

@@ -12,11 +12,29 @@ ADJOINT_API Tensor softmax(const Tensor& x, std::int64_t dim);
 ADJOINT_API Tensor log_softmax(const Tensor& x, std::int64_t dim);
 /// x Phi(x), with the normal distribution function by erf (Hendrycks & Gimpel 2016).
 ADJOINT_API Tensor gelu(const Tensor& x);
+/// gelu with the distribution function approximated by a tanh: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 (ibid.).
+ADJOINT_API Tensor gelu_tanh(const Tensor& x);
+/// x for x > 0, else alpha (exp(x) - 1) (Clevert et al. 2015). Derivative at 0: alpha. Floating dtypes, else
+/// DtypeError.
+ADJOINT_API Tensor elu(const Tensor& x, double alpha = 1);
+/// x for x > 0, else negative_slope x. Derivative at 0: negative_slope. Floating dtypes, else DtypeError.
+ADJOINT_API Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
+/// Limits x to [min, max]; the derivative at the limits is 0, not 1 as that of clamp. Throws ValueError unless
+/// min <= max, DtypeError for bool.
+ADJOINT_API Tensor hardtanh(const Tensor& x, Scalar min = -1, Scalar max = 1);
 /// x sigmoid(x).
 ADJOINT_API Tensor silu(const Tensor& x);
 /// In training, zero with probability p, else x / (1 - p); otherwise x. Throws ValueError unless 0 <= p <= 1.
 ADJOINT_API Tensor dropout(const Tensor& x, double p, bool training = true,
                            Generator& generator = default_generator());
+
+// -- matrices ---------------------------------------------------------------------------------------------------------
+
+/// The lower triangle of each matrix in [.., m, n], with zeros elsewhere: columns j <= i + diagonal of row i. Throws
+/// ShapeError for fewer than two dims.
+ADJOINT_API Tensor tril(const Tensor& x, std::int64_t diagonal = 0);
+/// The upper triangle: columns j >= i + diagonal of row i.
+ADJOINT_API Tensor triu(const Tensor& x, std::int64_t diagonal = 0);
 
 // -- comparison -------------------------------------------------------------------------------------------------------
 

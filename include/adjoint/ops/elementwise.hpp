@@ -18,6 +18,7 @@ ADJOINT_API Tensor sign(const Tensor& x);         ///< -1, 0 or 1; 0 for NaN. De
 ADJOINT_API Tensor exp(const Tensor& x);
 ADJOINT_API Tensor expm1(const Tensor& x);        ///< exp(x) - 1, accurate near 0.
 ADJOINT_API Tensor log(const Tensor& x);
+ADJOINT_API Tensor log2(const Tensor& x);         ///< To base 2; exact at powers of two.
 ADJOINT_API Tensor log1p(const Tensor& x);        ///< log(1 + x), accurate near 0.
 ADJOINT_API Tensor sqrt(const Tensor& x);
 ADJOINT_API Tensor rsqrt(const Tensor& x);        ///< 1 / sqrt(x).
@@ -26,6 +27,11 @@ ADJOINT_API Tensor reciprocal(const Tensor& x);
 ADJOINT_API Tensor sin(const Tensor& x);
 ADJOINT_API Tensor cos(const Tensor& x);
 ADJOINT_API Tensor tan(const Tensor& x);
+ADJOINT_API Tensor asin(const Tensor& x);         ///< In [-pi/2, pi/2]; NaN outside [-1, 1].
+ADJOINT_API Tensor acos(const Tensor& x);         ///< In [0, pi]; NaN outside [-1, 1].
+ADJOINT_API Tensor atan(const Tensor& x);         ///< In [-pi/2, pi/2].
+ADJOINT_API Tensor sinh(const Tensor& x);
+ADJOINT_API Tensor cosh(const Tensor& x);
 ADJOINT_API Tensor tanh(const Tensor& x);
 ADJOINT_API Tensor erf(const Tensor& x);          ///< 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 ADJOINT_API Tensor sigmoid(const Tensor& x);      ///< 1 / (1 + exp(-x)), stable on both sides.
@@ -51,6 +57,9 @@ ADJOINT_BINARY(sub)
 ADJOINT_BINARY(mul)
 /// True division: integers are divided in float32.
 ADJOINT_BINARY(div)
+/// The angle of the point (x = b, y = a), in [-pi, pi], with the special values of the C library. Derivative at
+/// the origin: 0.
+ADJOINT_BINARY(atan2)
 /// Integer powers of integers wrap around. Derivative with respect to the exponent at a = 0, b >= 0: 0.
 ADJOINT_BINARY(pow)
 /// Hands on NaN. Where a = b each gets half of the derivative.

@@ -1,5 +1,5 @@
-// Reductions over one dim, several, or all of them. With `keepdim` the reduced dims stay with size 1. Negative dims
-// count from the end; a dim out of range or named twice throws ShapeError.
+// Reductions over one dim, several, or all of them, and the running sum. With `keepdim` the reduced dims stay with size
+// 1. Negative dims count from the end; a dim out of range or named twice throws ShapeError.
 #pragma once
 
 #include <adjoint/tensor.hpp>
@@ -13,12 +13,19 @@ struct ValuesIndices {
 
 /// Integers and bools are summed as int64.
 ADJOINT_API Tensor sum(const Tensor& x, const DimArg& dims = {}, bool keepdim = false);
+/// Integers and bools are multiplied as int64. 1 over nothing.
+ADJOINT_API Tensor prod(const Tensor& x, const DimArg& dims = {}, bool keepdim = false);
 /// Floating dtypes, else DtypeError. NaN over nothing.
 ADJOINT_API Tensor mean(const Tensor& x, const DimArg& dims = {}, bool keepdim = false);
 /// sum((x - mean)^2) / max(0, n - correction); correction 1 is the unbiased estimate, 0 the population's variance.
 ADJOINT_API Tensor var(const Tensor& x, const DimArg& dims = {}, std::int64_t correction = 1, bool keepdim = false);
 /// sqrt(var). Its derivative at 0 is 0.
 ADJOINT_API Tensor std(const Tensor& x, const DimArg& dims = {}, std::int64_t correction = 1, bool keepdim = false);
+
+/// The vector norm: (sum |x|^p)^(1/p); max |x| or min |x| for p = inf or -inf; how many are not 0 for p = 0. Its
+/// derivative is 0 where the norm is, and by elements that are 0. Floating dtypes, else DtypeError. Throws ValueError
+/// when p is NaN, ShapeError over nothing unless p is finite and not negative.
+ADJOINT_API Tensor norm(const Tensor& x, double p = 2, const DimArg& dims = {}, bool keepdim = false);
 
 /// The largest element of all; equals (or all NaN) share the derivative. NaN wins. Throws ShapeError when x is empty.
 ADJOINT_API Tensor max(const Tensor& x);
@@ -39,5 +46,9 @@ ADJOINT_API Tensor all(const Tensor& x, const DimArg& dims = {}, bool keepdim = 
 
 /// log(sum(exp(x))), stable for large elements; -inf where all are -inf. Floating dtypes, else DtypeError.
 ADJOINT_API Tensor logsumexp(const Tensor& x, const DimArg& dims, bool keepdim = false);
+
+/// Sums of the elements up to each position of a dim, this one included. Integers and bools are summed as int64;
+/// rounding errors do not add up.
+ADJOINT_API Tensor cumsum(const Tensor& x, std::int64_t dim);
 
 }  // namespace adjoint

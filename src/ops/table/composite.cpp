@@ -25,10 +25,75 @@ OneOracle along(int dim, const std::function<double(double, const std::vector<do
   };
 }
 
+constexpr double kPi = 3.14159265358979323846;
+
 double sum_of_exponentials(const std::vector<double>& x) {
   double sum = 0;
   for (double v : x) sum += std::exp(v);
   return sum;
+}
+
+/// A function with parameters: the default ones, and others.
+struct Variant {
+  const char* label;
+  Tensor (*operation)(const Tensor&);
+  double (*oracle)(double);
+};
+Row activation(const char* name, const std::vector<Variant>& variants, const Domain& domain) {
+  Row row{name, Family::composite, kRefused, {}};
+  for (const Variant& v : variants)
+    for (const Input& input : one_operand(domain))
+      row.cases.push_back(one(
+          v.label, {input}, [v](const Tensors& x) { return v.operation(x[0]); },
+          [v](const Arrays& x) { return map(x, [v](const double* e) { return v.oracle(e[0]); }); }));
+  return row;
+}
+
+double limited(double x, double low, double high) { return std::min(std::max(x, low), high); }
+
+Row hardtanh_row() {
+  Row row = activation(
+      "hardtanh",
+      {{"hardtanh(x)", [](const Tensor& x) { return hardtanh(x); }, [](double x) { return limited(x, -1, 1); }},
+       {"hardtanh(x, -0.5, 2)", [](const Tensor& x) { return hardtanh(x, -0.5, 2); },
+        [](double x) { return limited(x, -0.5, 2); }},
+       {"hardtanh(x, 0, 1)", [](const Tensor& x) { return hardtanh(x, 0, 1); },
+        [](double x) { return limited(x, 0, 1); }}},
+      {-3, 3, {-1, -0.5, 0, 1, 2}});
+  row.on_integers = kNoBools;
+  for (Case& sample : row.cases) sample.floating_only = sample.label != "hardtanh(x, 0, 1)";  // as bytes can
+  row.errors = {
+      value_error([](const Tensors&) { return hardtanh(zeros({2}), 1, 0.5); }, {"min", "1", "0.5"}),
+      value_error([](const Tensors&) { return hardtanh(zeros({2}), NAN, 1); }, {"min", "nan"}),
+      value_error([](const Tensors&) { return hardtanh(zeros({2}, uint8)); }, {"-1", "uint8"}),
+      dtype_error([](const Tensors&) { return hardtanh(zeros({2}, bool_)); }, {"(2,)", "bool"}),
+  };
+  return row;
+}
+
+Row triangle_row(const char* name, Tensor (*operation)(const Tensor&, std::int64_t), bool lower) {
+  Row row{name, Family::composite, kKept, {}};
+  for (const Input& input : {Input({4, 4}), Input({3, 5}, L::transposed), Input({5, 3}, L::sliced),
+                             Input({2, 3, 4}, L::flipped), Input({3, 4}, L::expanded), Input({1, 1}), Input({33, 35}),
+                             Input({300, 257}), Input({0, 3}), Input({3, 0}), Input({2, 0, 3})})
+    for (std::int64_t diagonal : {0, 1, -2, 100, -100})
+      row.cases.push_back(one(
+          std::string(name) + "(x, " + std::to_string(diagonal) + ")", {input},
+          [=](const Tensors& x) { return operation(x[0], diagonal); },
+          [=](const Arrays& x) {
+            return generate(
+                x[0].shape,
+                [&](const Dims& index) {
+                  const std::int64_t above = index.back() - index[index.size() - 2] - diagonal;
+                  return (lower ? above <= 0 : above >= 0) ? x[0].at(index) : 0;
+                },
+                x[0].dtype);
+          }));
+  row.errors = {
+      shape_error([=](const Tensors&) { return operation(zeros({3}), 0); }, {"(3,)", "2 dims"}),
+      shape_error([=](const Tensors&) { return operation(zeros({}), 0); }, {"()", "2 dims"}),
+  };
+  return row;
 }
 
 Row normalization(const char* name, Tensor (*operation)(const Tensor&, std::int64_t),
@@ -179,6 +244,25 @@ std::vector<Row> composite_rows() {
       unary("silu", family, {silu, [](double x) { return x / (1 + std::exp(-x)); }}, moderate, kRefused),
       unary("gelu", family, {gelu, [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }}, moderate,
             kRefused),
+      unary("gelu_tanh", family,
+            {gelu_tanh,
+             [](double x) { return x / (1 + std::exp(-2 * std::sqrt(2 / kPi) * (x + 0.044715 * x * x * x))); }},
+            moderate, kRefused),
+      activation(
+          "elu",
+          {{"elu(x)", [](const Tensor& x) { return elu(x); }, [](double x) { return x > 0 ? x : std::expm1(x); }},
+           {"elu(x, 0.5)", [](const Tensor& x) { return elu(x, 0.5); },
+            [](double x) { return x > 0 ? x : 0.5 * std::expm1(x); }}},
+          {-3, 3, {0}}),
+      activation("leaky_relu",
+                 {{"leaky_relu(x)", [](const Tensor& x) { return leaky_relu(x); },
+                   [](double x) { return x > 0 ? x : 0.01 * x; }},
+                  {"leaky_relu(x, 0.25)", [](const Tensor& x) { return leaky_relu(x, 0.25); },
+                   [](double x) { return x > 0 ? x : 0.25 * x; }}},
+                 {-3, 3, {0}}),
+      hardtanh_row(),
+      triangle_row("tril", tril, true),
+      triangle_row("triu", triu, false),
       normalization(
           "softmax", softmax,
           [](double own, const std::vector<double>& run) { return std::exp(own) / sum_of_exponentials(run); }),

@@ -153,8 +153,66 @@ Row linear_row() {
   return row;
 }
 
+/// Another product of two operands.
+Row product_row(const char* name, Tensor (*operation)(const Tensor&, const Tensor&), Family family,
+                OnIntegers on_integers, const std::vector<std::vector<Input>>& samples, const OneOracle& oracle,
+                const std::vector<std::pair<Shape, Shape>>& misfits) {
+  Row row{name, family, on_integers, {}};
+  for (const std::vector<Input>& inputs : samples)
+    row.cases.push_back(one(
+        std::string(name) + "(a, b)", inputs, [operation](const Tensors& x) { return operation(x[0], x[1]); }, oracle));
+  for (const auto& [a, b] : misfits)
+    row.errors.push_back(
+        shape_error([operation, a = a, b = b](const Tensors&) { return operation(zeros(a), zeros(b)); },
+                    {to_string(a), to_string(b)}));
+  return row;
+}
+
+Row dot_row() {
+  return product_row("dot", dot, Family::bilinear, kRefused,
+                     {{{{5}}, {{5}}},
+                      {{{1}}, {{1}}},
+                      {{{513}, L::sliced}, {{513}, L::flipped}},
+                      {{{1025}}, {{1025}}},
+                      {{{4}, L::expanded}, {{4}}},
+                      {{{0}}, {{0}}}},
+                     [](const Arrays& x) { return product(x[0], x[1]); },
+                     {{{3}, {4}}, {{3}, {1}}, {{3, 3}, {3}}, {{}, {3}}});
+}
+
+Row outer_row() {
+  return product_row("outer", outer, Family::composite, kKept,
+                     {{{{3}}, {{5}}},
+                      {{{1}}, {{1}}},
+                      {{{7}, L::sliced}, {{513}, L::flipped}},
+                      {{{273}}, {{257}}},
+                      {{{4}, L::expanded}, {{3}}},
+                      {{{0}}, {{3}}},
+                      {{{3}}, {{0}}}},
+                     [](const Arrays& x) {
+                       return generate(
+                           {x[0].shape[0], x[1].shape[0]},
+                           [&](const Dims& i) { return x[0].at({i[0]}) * x[1].at({i[1]}); }, x[0].dtype);
+                     },
+                     {{{3, 1}, {4}}, {{3}, {}}, {{}, {3}}});
+}
+
+Row bmm_row() {
+  return product_row("bmm", bmm, Family::bilinear, kRefused,
+                     {{{{2, 3, 4}}, {{2, 4, 5}}},
+                      {{{1, 1, 1}}, {{1, 1, 1}}},
+                      {{{2, 3, 4}, L::transposed}, {{2, 4, 5}, L::transposed}},
+                      {{{3, 4, 2}, L::flipped}, {{3, 2, 5}, L::sliced}},
+                      {{{3, 4, 2}, L::expanded}, {{3, 2, 1}}},
+                      {{{3, 33, 65}}, {{3, 65, 31}}},
+                      {{{0, 3, 4}}, {{0, 4, 5}}},
+                      {{{2, 3, 0}}, {{2, 0, 5}}}},
+                     [](const Arrays& x) { return product(x[0], x[1]); },
+                     {{{2, 3, 4}, {2, 3, 4}}, {{2, 3, 4}, {1, 4, 5}}, {{3, 4}, {4, 5}}, {{2, 3, 4}, {4, 5}}});
+}
+
 }  // namespace
 
-std::vector<Row> contraction_rows() { return {matmul_row(), linear_row()}; }
+std::vector<Row> contraction_rows() { return {matmul_row(), linear_row(), dot_row(), outer_row(), bmm_row()}; }
 
 }  // namespace adjoint::table

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace adjoint::table {
 
@@ -256,6 +257,122 @@ Row position_row(const char* name, Tensor (*operation)(const Tensor&, std::optio
   return row;
 }
 
+/// prod: of few numbers, and of many powers of two, whose product is exact; with zeros among them.
+Row prod_row() {
+  const auto product = [](const Elements& x) {
+    return std::accumulate(x.begin(), x.end(), 1.0, [](double a, double b) { return a * b; });
+  };
+  const auto operation = [](const Tensor& x, const Dims& dims, bool keepdim) { return prod(x, dims, keepdim); };
+  std::vector<Over> few{{{kLarge, 3}, Layout::contiguous, {1}, false}}, fewest = few, many;
+  for (const Over& over : over_elements()) {
+    if (reduced_count(over) <= 3) fewest.push_back(over);
+    if (reduced_count(over) <= 8) few.push_back(over);
+    else if (reduced_count(over) <= 1100) many.push_back(over);
+  }
+  Domain powers, zeros_too;
+  powers.choices = {-2, -1, -0.5, 0.5, 1, 2};
+  zeros_too.choices = {-2, 0, 1, 0.5};
+  Row row{"prod", Family::composite, {Result::int64, Result::int64}, {}};
+  const auto add = [&](const Domain& domain, const std::vector<Over>& samples, bool floating_only) {
+    const Row part =
+        reduction("prod", Family::composite, operation, product, domain, row.on_integers, {samples, over_nothing()});
+    for (Case sample : part.cases) {
+      sample.floating_only = floating_only;
+      row.cases.push_back(sample);
+    }
+    row.errors = part.errors;
+  };
+  add({-1.5, 2}, few, false);
+  add(zeros_too, fewest, false);
+  add(powers, many, true);  // integers wrap around
+  return row;
+}
+
+Row norm_row() {
+  Row row{"norm", Family::composite, kRefused, {}};
+  const double inf = std::numeric_limits<double>::infinity();
+  Domain distinct{1, 5}, not_zero{-2, 2, {0}, 0.3};
+  distinct.distinct = true;
+  for (double p : {2.0, 1.0, 0.0, 3.0, 0.5, -1.0, inf, -inf}) {
+    std::vector<std::vector<Over>> samples{over_elements()};
+    if (p >= 0 && p < inf) samples.push_back(over_nothing());
+    const Row part = reduction(
+        "norm", Family::composite,
+        [p](const Tensor& x, const Dims& dims, bool keepdim) { return norm(x, p, dims, keepdim); },
+        [p, inf](const Elements& x) {
+          if (p == inf) return largest(x);
+          if (p == -inf) return smallest(x);
+          long double sum = 0;
+          for (double v : x) sum += std::pow(std::fabs(static_cast<long double>(v)), static_cast<long double>(p));
+          return static_cast<double>(p == 0 ? sum : std::pow(sum, 1 / static_cast<long double>(p)));
+        },
+        std::isinf(p) ? distinct : not_zero, kRefused, samples);
+    for (Case sample : part.cases) {
+      sample.label += " for p = " + std::to_string(p);
+      row.cases.push_back(sample);
+    }
+    row.errors = part.errors;
+  }
+  row.errors.push_back(dtype_error([](const Tensors&) { return norm(zeros({2}, int64)); }, {"(2,)", "int64"}));
+  row.errors.push_back(value_error([](const Tensors&) { return norm(zeros({2}), NAN); }, {"p", "nan"}));
+  for (double p : {inf, -inf, -1.0})
+    row.errors.push_back(shape_error([p](const Tensors&) { return norm(zeros({2, 0}), p, 1); }, {"(2, 0)", "empty"}));
+  return row;
+}
+
+Row cumsum_row() {
+  Row row{"cumsum", Family::linear, {Result::int64, Result::int64}, {}};
+  struct Sample {
+    Input x;
+    int dim;
+  };
+  using L = Layout;
+  const Domain lopsided{-1, 2};
+  for (const Sample& s : {Sample{{{7}, lopsided}, 0},
+                          Sample{{{}, lopsided}, 0},
+                          Sample{{{1}, lopsided}, -1},
+                          Sample{{{513}, L::sliced, lopsided}, 0},
+                          Sample{{{1025}, L::flipped, lopsided}, -1},
+                          Sample{{{kLarge}, lopsided}, 0},
+                          Sample{{{4, 7}, L::transposed, lopsided}, 0},
+                          Sample{{{4, 7}, L::transposed, lopsided}, 1},
+                          Sample{{{5, 1}, lopsided}, 1},
+                          Sample{{{5, 4}, L::expanded, lopsided}, 0},
+                          Sample{{{2, 3, 4}, L::flipped, lopsided}, 1},
+                          Sample{{{3, 4, 5}, L::sliced, lopsided}, 0},
+                          Sample{{{3, 4, 5}, L::sliced, lopsided}, -1},
+                          Sample{{{3, 2, 3, 4}, L::transposed, lopsided}, 2},
+                          Sample{{{1025, 71}, lopsided}, 0},
+                          Sample{{{71, 1025}, lopsided}, 1},
+                          Sample{{{17, 65, 65}, lopsided}, 1},
+                          Sample{{{0}, lopsided}, 0},
+                          Sample{{{2, 0, 3}, lopsided}, 0},
+                          Sample{{{2, 0, 3}, lopsided}, 1}})
+    row.cases.push_back(one(
+        "cumsum(x, " + std::to_string(s.dim) + ")", {s.x}, [s](const Tensors& x) { return cumsum(x[0], s.dim); },
+        [s](const Arrays& x) {
+          Array result = x[0];
+          result.dtype.reset();
+          std::vector<long double> sums(x[0].values.begin(), x[0].values.end());
+          for_each_index(result.shape, [&](Dims index) {
+            const int d = front(s.dim, index.size());
+            const std::size_t here = result.position(index);
+            if (!index.empty() && index[d]-- > 0) sums[here] += sums[result.position(index)];
+            result.values[here] = static_cast<double>(sums[here]);
+          });
+          return result;
+        }));
+  row.errors = {
+      shape_error(
+          [](const Tensors&) {
+            return cumsum(zeros({2, 3}), 2);
+          },
+          {"2", "(2, 3)"}),
+      shape_error([](const Tensors&) { return cumsum(zeros({}), 1); }, {"1", "()"}),
+  };
+  return row;
+}
+
 void refuse_nothing(Row& row, Tensor (*operation)(const Tensor&, const DimArg&, bool)) {
   row.errors.push_back(shape_error([operation](const Tensors&) { return operation(zeros({0}), {}, false); }, {"(0,)"}));
   row.errors.push_back(shape_error(
@@ -280,6 +397,9 @@ std::vector<Row> reduction_rows() {
   const OnIntegers summed{Result::int64, Result::int64};
   std::vector<Row> rows{
       reduction("sum", Family::linear, sum_all, total, lopsided, summed, {elements, nothing}),
+      prod_row(),
+      cumsum_row(),
+      norm_row(),
       reduction("mean", Family::composite, mean_all, average, lopsided, kRefused, {elements, nothing}),
       spread("var", var, false),
       spread("std", std, true),
