@@ -117,6 +117,8 @@ class Node {
   void allocate_value();
   /// The value of another node, seen through `strides` from `offset` elements on.
   void alias_value(const Value& source, std::int64_t offset, const Strides& strides);
+  /// Lets go of a value that was set before its computation came to an end.
+  void forget_value() noexcept { drop_value(); }
   /// For a new node: its value is `source`'s, now, or when that is computed.
   void take_value_of(Node* source);
 
@@ -125,6 +127,7 @@ class Node {
   const Dtype dtype;
   bool requires_grad = false;
   Schedule schedule = Schedule::none;
+  std::int32_t mark = 0;  // for the evaluation under way: a step's number, and a place in it
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
   const Operation* released_by = nullptr;
   std::size_t pending_index = 0;                    // in its owner's list

@@ -1,6 +1,7 @@
 // Computing a graph: order, execute, commit.
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
+#include "engine/fuse.hpp"
 #include "engine/threads.hpp"
 
 #include <algorithm>
@@ -31,6 +32,7 @@ class Evaluation {
   bool is_locked(const Node& node) const {
     return std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
+  void run_step(Node* const* nodes, int count);
   void compute(Node& node);
   void forget(Node& node);
 
@@ -38,6 +40,7 @@ class Evaluation {
   std::vector<ThreadState*> locked_;
   std::vector<ThreadState*> foreign_;  // found while scheduling, and not locked
   std::vector<Node*> plan_;
+  Steps steps_;
   std::vector<Node*> roots_;  // used, so that what became of them can be told
   std::vector<Cell*> cells_;  // those whose leaves are computed; used
   std::exception_ptr error_;  // the first
@@ -175,16 +178,11 @@ void Evaluation::run() {
       std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; })));
   {
     const TeamLease lease;
-    for (Node* node : plan_) {
-      const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
-      Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
-      if (cell) cells_.push_back(cell);
-      compute(*node);
-      if (cell && node->is_computed()) cell->propose(node);
-      if (cell && !error_ && node->state() == State::failed && cell->is_update(node))
-        error_ = node->rare_if_any()->error;
-      forget(*node);
-      if (used) node->drop_use();  // and this may have been the last that we see of it
+    if (plan_.size() == 1 || !state_.fuse) {
+      for (Node* node : plan_) run_step(&node, 1);
+    } else {
+      steps_.build(plan_);
+      for (int step = 0; step < steps_.size(); ++step) run_step(steps_.begin(step), steps_.count(step));
     }
   }
   plan_.clear();
@@ -194,6 +192,23 @@ void Evaluation::run() {
   }
   if (state_.pending.empty()) state_.pending_limit = 1024;
   state_.live_bytes = Storage::live_bytes();
+}
+
+// Computes nodes together, and lets go of what only they needed.
+void Evaluation::run_step(Node* const* nodes, int count) {
+  const bool fused = count > 1 && execute_fused(nodes, count);
+  for (int i = 0; i < count; ++i) {
+    Node* node = nodes[i];
+    const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
+    Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
+    if (cell) cells_.push_back(cell);
+    if (fused) node->set_computed();
+    else compute(*node);
+    if (cell && node->is_computed()) cell->propose(node);
+    if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;
+    forget(*node);
+    if (used) node->drop_use();  // and this may have been the last that we see of it
+  }
 }
 
 // A node whose input failed fails alike. If that was in an earlier evaluation, then this one has not failed.

@@ -20,7 +20,7 @@ Strides channels_last_strides(const Shape& shape) noexcept;
 class MemoryOrder {
  public:
   /// Row-major.
-  explicit MemoryOrder(int rank) noexcept;
+  explicit MemoryOrder(int rank = 0) noexcept;
   /// The order of an array without gaps or repetitions; row-major for any other.
   MemoryOrder(const Shape& shape, const Strides& strides) noexcept;
   /// The order of a node's result: of the first of its inputs, of the result's rank (or shape), that does not lie
@@ -28,6 +28,13 @@ class MemoryOrder {
   static MemoryOrder of_result(const Node& node, bool same_shape = false) noexcept;
 
   bool is_row_major() const noexcept { return row_major_; }
+  friend bool operator==(const MemoryOrder& a, const MemoryOrder& b) noexcept {
+    if (a.rank_ != b.rank_) return false;
+    for (int i = 0; i < a.rank_; ++i)
+      if (a.dims_[i] != b.dims_[i]) return false;
+    return true;
+  }
+  friend bool operator!=(const MemoryOrder& a, const MemoryOrder& b) noexcept { return !(a == b); }
   /// Sizes, strides or positions in the order in memory.
   Dims apply(const Dims& dims) const noexcept;
   /// And back.

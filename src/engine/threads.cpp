@@ -31,14 +31,18 @@ TeamLease::~TeamLease() {
   if (leased_) team_is_leased.store(false, std::memory_order_release);
 }
 
-void parallel_for_erased(std::int64_t count, void (*body)(const void*, std::int64_t), const void* context) {
-  const int threads = static_cast<int>(std::min<std::int64_t>(omp_get_max_threads(), count));
-  if (threads <= 1 || omp_in_parallel()) {
-    for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk);
+int team_size(std::int64_t count) noexcept {
+  return omp_in_parallel() ? 1 : static_cast<int>(std::clamp<std::int64_t>(count, 1, omp_get_max_threads()));
+}
+
+void parallel_for_team_erased(std::int64_t count, void (*body)(const void*, std::int64_t, int), const void* context) {
+  const int threads = team_size(count);
+  if (threads <= 1) {
+    for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk, 0);
     return;
   }
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk);
+  for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk, omp_get_thread_num());
 }
 
 }  // namespace detail

@@ -1,0 +1,606 @@
+#include "engine/fuse.hpp"
+
+#include "engine/execute.hpp"
+#include "engine/threads.hpp"
+#include "kernels/kernels.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <new>
+
+namespace adjoint::detail {
+namespace {
+
+using kernels::kTile;
+
+constexpr int kMostMembers = 48;
+// Rows longer than this are reduced in blocks (execute_reduction.cpp), by another step.
+constexpr std::int64_t kLongestRow = 1 << 16;
+// What a block's buffers should take of the first-level cache.
+constexpr std::int64_t kBlockBytes = 24 << 10;
+
+enum class Kind : std::uint8_t { none, tile, reduction, random, same, reshape, broadcast };
+
+Kind kind_of(const Node& node) noexcept {
+  const auto execute = node.operation->execute;
+  if (execute == execute_elementwise || execute == execute_cast) return Kind::tile;
+  if (execute == execute_reduction) return Kind::reduction;
+  if (execute == execute_alias) return node.cell ? Kind::none : Kind::same;
+  if (execute == execute_reshape) return Kind::reshape;
+  if (execute == execute_broadcast) return Kind::broadcast;
+  if (execute == execute_random) return Kind::random;
+  return Kind::none;
+}
+
+bool is_movement(Kind kind) noexcept { return kind == Kind::same || kind == Kind::reshape || kind == Kind::broadcast; }
+
+std::int64_t row_length(const Shape& shape, int row_dims) noexcept {
+  std::int64_t length = 1;
+  for (int i = shape.size() - row_dims; i < shape.size(); ++i) length *= shape[i];
+  return length;
+}
+
+/// How many last dims of `shape` the array `rows` has one value for, by dims of size 1 in their place; 0: it is not so.
+int row_dims_of(const Shape& rows, const Shape& shape) noexcept {
+  if (rows.size() != shape.size()) return 0;
+  int first = 0;
+  while (first < shape.size() && rows[first] == shape[first]) ++first;
+  for (int i = first; i < shape.size(); ++i)
+    if (rows[i] != 1) return 0;
+  const int dims = shape.size() - first;
+  return dims > 0 && row_length(shape, dims) > 1 ? dims : 0;
+}
+/// The same for an array without those dims.
+bool has_value_per_row(const Shape& rows, const Shape& shape, int row_dims) noexcept {
+  if (rows.size() != shape.size() - row_dims) return false;
+  for (int i = 0; i < rows.size(); ++i)
+    if (rows[i] != shape[i]) return false;
+  return true;
+}
+/// How many last dims a reduction goes over; 0: others, too many elements, or a single one.
+int reduced_row_dims(const Node& node) noexcept {
+  const Shape& shape = node.input(0)->shape;
+  const std::uint32_t dims = node.attributes<ReduceAttributes>().dims;
+  int first = shape.size();
+  while (first > 0 && (shape[first - 1] == 1 || dims >> (first - 1) & 1)) --first;
+  for (int i = 0; i < first; ++i)
+    if (shape[i] != 1 && (dims >> i & 1)) return 0;
+  while (first < shape.size() && shape[first] == 1) ++first;
+  const int row_dims = shape.size() - first;
+  const std::int64_t length = row_length(shape, row_dims);
+  return length > 1 && length <= kLongestRow ? row_dims : 0;
+}
+
+}  // namespace
+
+bool Steps::join(Group& group, const Node& node) const noexcept {
+  if (group.members >= kMostMembers) return false;
+  const Shape& shape = *group.shape;
+  const auto with_rows = [&](int row_dims) {
+    if (row_dims == 0 || (group.row_dims != 0 && group.row_dims != row_dims)) return false;
+    if (row_length(shape, row_dims) > kLongestRow) return false;
+    group.row_dims = row_dims;
+    return true;
+  };
+  const auto is_per_row = [&] { return group.row_dims != 0 && has_value_per_row(node.shape, shape, group.row_dims); };
+  switch (kind_of(node)) {
+    case Kind::tile:
+    case Kind::same:
+      return node.shape == shape || is_per_row() || with_rows(row_dims_of(node.shape, shape));
+    case Kind::random:
+      return node.shape == shape;
+    case Kind::reduction:
+      return node.input(0)->shape == shape && with_rows(reduced_row_dims(node));
+    case Kind::reshape:
+      return group.row_dims != 0 && row_dims_of(node.shape, shape) == group.row_dims &&
+             has_value_per_row(node.input(0)->shape, shape, group.row_dims);
+    case Kind::broadcast:
+      return node.shape == shape && with_rows(row_dims_of(node.input(0)->shape, shape));
+    case Kind::none:
+      break;
+  }
+  return false;
+}
+
+void Steps::build(const std::vector<Node*>& plan) {
+  groups_.clear();
+  for (Node* node : plan) node->mark = -1;
+  for (auto at = plan.rbegin(); at != plan.rend(); ++at) {
+    Node& node = **at;
+    const int reader = node.mark;
+    if (reader < 0 || !groups_[static_cast<std::size_t>(reader)].shape ||
+        !join(groups_[static_cast<std::size_t>(reader)], node)) {
+      node.mark = static_cast<std::int32_t>(groups_.size());
+      const Kind kind = kind_of(node);
+      Group group;
+      if (kind == Kind::tile && numel(node.shape) > 0) {
+        group.shape = &node.shape;
+      } else if (kind == Kind::reduction && numel(node.input(0)->shape) > 0) {
+        group.row_dims = reduced_row_dims(node);
+        if (group.row_dims != 0) group.shape = &node.input(0)->shape;
+      }
+      groups_.push_back(group);
+    }
+    ++groups_[static_cast<std::size_t>(node.mark)].members;
+    for (int i = 0; i < node.input_count(); ++i)
+      if (Node* input = node.input(i); input->schedule != Schedule::none)
+        input->mark = std::max(input->mark, node.mark);
+  }
+  // By steps, the last created first; within a step in the order of the plan.
+  const std::size_t steps = groups_.size();
+  first_.assign(steps + 1, 0);
+  for (std::size_t i = 0; i < steps; ++i) first_[i + 1] = first_[i] + groups_[steps - 1 - i].members;
+  nodes_.resize(plan.size());
+  for (std::size_t i = 0; i < steps; ++i) groups_[steps - 1 - i].members = first_[i];  // where the next one goes
+  for (Node* node : plan)
+    nodes_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(node->mark)].members++)] = node;
+}
+
+// -- execution --------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A group as a program: instructions over a block of rows, on buffers, and on inputs' and results' memory.
+class Program {
+ public:
+  bool run(Node* const* nodes, int count);
+
+ private:
+  static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
+  static constexpr std::int16_t kNone = -1;
+
+  /// Where the elements of a value are, for a block.
+  enum class Place : std::uint8_t {
+    buffer,    // in a buffer of the block's; results of instructions
+    memory,    // contiguous in memory
+    loaded,    // strided in memory: loaded into a buffer
+    constant,  // the same for each block: loaded into a buffer once
+  };
+  struct Value {
+    Place place;
+    bool per_row;  // one element for each row, else for each element of the shape
+    std::uint8_t element;
+    std::int16_t buffer, last_use, external;
+    const std::byte* data;
+  };
+  /// How a node's shape relates to the group's: the same, one value per row with sizes of 1 in place of its dims, or
+  /// without these.
+  enum class Form : std::uint8_t { full, kept, removed };
+  struct Instruction {
+    enum class Kind : std::uint8_t { tile, reduce, random, expand } kind;
+    std::uint8_t inputs;
+    std::int16_t input[3], output;
+    kernels::TileKernel kernel;
+    void (*reduce)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride, void* output);
+    const Node* node;
+  };
+
+  bool is_member(const Node* node) const noexcept {
+    return node->mark >= 0 && node->mark < count_ && nodes_[node->mark] == node;
+  }
+  /// Whether a node's value is made by an instruction.
+  bool is_inside(const Node* node) const noexcept { return is_member(node) && !node->value.data; }
+  Form form_of(const Node& node) const noexcept {
+    return node.shape == *shape_ ? Form::full : node.shape.size() == shape_->size() ? Form::kept : Form::removed;
+  }
+  bool prepare();
+  bool translate(int index);
+  int new_value(bool per_row, std::size_t element) noexcept;
+  int value_of(const Node& input, Form form);
+  int expanded(int value);
+  void find_materialized();
+  void place_results();
+  void assign_buffers();
+  void execute(std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const;
+  std::byte* address(const Value& value, std::int64_t row, std::byte* buffers) const noexcept {
+    if (value.place != Place::memory) return buffers + value.buffer * buffer_bytes_;
+    return const_cast<std::byte*>(value.data) + row * (value.per_row ? 1 : length_) * value.element;
+  }
+
+  Node* const* nodes_;
+  int count_;
+  const Shape* shape_;  // of the group
+  int row_dims_;
+  MemoryOrder order_{0};
+  Shape memory_shape_;                  // in the order in memory
+  bool has_rows_;                       // else elements are rows of one
+  Shape rows_shape_;                    // the dims before a row
+  std::int64_t rows_, length_, block_;  // rows, elements of a row, rows of a block
+  std::int64_t buffer_bytes_;
+  int buffers_;
+  std::size_t widest_;
+
+  int value_count_, instruction_count_, external_count_;
+  Value values_[kMostValues];
+  Instruction instructions_[2 * kMostMembers];
+  struct External {
+    const Node* node;
+    Form form;
+    std::int16_t value;
+    Strides strides;
+  };
+  External externals_[kMostExternals];
+  std::int16_t member_value_[kMostMembers], expanded_[kMostValues];
+  bool materialized_[kMostMembers];
+};
+
+/// Whether the derivative of a computed reader will still read its i-th input.
+bool keeps_input(const Node& reader, int i) noexcept {
+  return reader.requires_grad && !reader.released_by && (reader.reads >> i & 1);
+}
+
+/// The dims of the group, found as Steps found them.
+bool Program::prepare() {
+  shape_ = nullptr;
+  row_dims_ = value_count_ = instruction_count_ = external_count_ = buffers_ = 0;
+  widest_ = 1;
+  for (int i = 0; i < count_; ++i) {
+    Node& node = *nodes_[i];
+    node.mark = i;
+    for (int k = 0; k < node.input_count(); ++k)
+      if (node.input(k)->state() == State::failed) return false;
+    if (kind_of(node) == Kind::reduction) {
+      shape_ = &node.input(0)->shape;
+      row_dims_ = reduced_row_dims(node);
+    } else if (kind_of(node) == Kind::broadcast) {
+      shape_ = &node.shape;
+      row_dims_ = row_dims_of(node.input(0)->shape, node.shape);
+    }
+  }
+  if (!shape_) {
+    // The largest; another shape has one value for each of its rows.
+    for (int i = 0; i < count_; ++i)
+      if (!shape_ || numel(nodes_[i]->shape) > numel(*shape_)) shape_ = &nodes_[i]->shape;
+    for (int i = 0; i < count_; ++i)
+      if (nodes_[i]->shape != *shape_) row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
+  }
+  has_rows_ = row_dims_ != 0;
+
+  // Movement of what is computed already costs nothing, and makes it an input like others.
+  for (int i = 0; i < count_; ++i) {
+    Node& node = *nodes_[i];
+    if (!is_movement(kind_of(node))) continue;
+    if (!is_inside(node.input(0))) node.operation->execute(node);
+  }
+
+  // All members of the group's shape have to lie in the same order, which follows from their inputs as it does when
+  // they are computed one by one.
+  bool known = false;
+  MemoryOrder order_of_member[kMostMembers];
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    order_of_member[i] = MemoryOrder(node.shape.size());
+    if (node.shape != *shape_) continue;
+    if (node.value.data) continue;  // moved above: an input
+    MemoryOrder order(node.shape.size());
+    for (int k = 0; k < node.input_count() && order.is_row_major(); ++k) {
+      const Node& input = *node.input(k);
+      if (input.shape != node.shape) continue;
+      order = is_inside(&input) ? order_of_member[input.mark] : MemoryOrder(input.shape, input.value.strides);
+    }
+    order_of_member[i] = order;
+    if (!known) order_ = order;
+    else if (order != order_) return false;
+    known = true;
+  }
+  if (!known) order_ = MemoryOrder(shape_->size());
+  if (has_rows_ && !order_.is_row_major()) return false;
+  memory_shape_ = order_.apply(*shape_);
+
+  length_ = row_length(*shape_, row_dims_);
+  rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
+  rows_ = numel(rows_shape_);
+  return true;
+}
+
+int Program::new_value(bool per_row, std::size_t element) noexcept {
+  values_[value_count_] = {Place::buffer, per_row, static_cast<std::uint8_t>(element), kNone, kNone, kNone, nullptr};
+  expanded_[value_count_] = kNone;
+  return value_count_++;
+}
+
+/// The value of an input, as a member of this form reads it; kNone when it is not known how.
+int Program::value_of(const Node& input, Form form) {
+  const bool per_row = form != Form::full;
+  if (is_inside(&input)) {
+    const int value = member_value_[input.mark];
+    if (values_[value].per_row == per_row) return value;
+    // Without a row's dims it would broadcast along others.
+    return per_row || form_of(input) == Form::removed ? kNone : expanded(value);
+  }
+  for (int i = 0; i < external_count_; ++i)
+    if (externals_[i].node == &input && externals_[i].form == form) return externals_[i].value;
+  if (external_count_ == kMostExternals) return kNone;
+  const int index = new_value(per_row, size_of(input.dtype));
+  Value& value = values_[index];
+  value.data = static_cast<const std::byte*>(input.value.data);
+  value.external = static_cast<std::int16_t>(external_count_);
+  External& external = externals_[external_count_++];
+  external.node = &input;
+  external.form = form;
+  external.value = static_cast<std::int16_t>(index);
+  Strides& strides = external.strides;
+  switch (form) {
+    case Form::full:
+      strides = order_.apply(broadcast_strides(input.shape, input.value.strides, *shape_));
+      break;
+    case Form::removed:
+      strides = broadcast_strides(input.shape, input.value.strides, rows_shape_);
+      break;
+    case Form::kept: {
+      Shape with_ones = rows_shape_;
+      while (with_ones.size() < shape_->size()) with_ones.push_back(1);
+      strides = broadcast_strides(input.shape, input.value.strides, with_ones);
+      while (strides.size() > rows_shape_.size()) strides.erase(strides.size() - 1);
+      break;
+    }
+  }
+  const Shape& shape = per_row ? rows_shape_ : memory_shape_;
+  const int leading = per_row || !has_rows_ ? shape.size() : rows_shape_.size();
+  bool repeats = true;
+  for (int i = 0; i < leading; ++i) repeats &= shape[i] == 1 || strides[i] == 0;
+  if (is_row_major(shape, strides)) value.place = Place::memory;
+  else value.place = repeats ? Place::constant : Place::loaded;
+  return index;
+}
+
+/// A value per row as one for each element.
+int Program::expanded(int value) {
+  if (expanded_[value] != kNone) return expanded_[value];
+  const int result = new_value(false, values_[value].element);
+  instructions_[instruction_count_++] = {Instruction::Kind::expand,
+                                         1,
+                                         {static_cast<std::int16_t>(value), kNone, kNone},
+                                         static_cast<std::int16_t>(result),
+                                         nullptr,
+                                         nullptr,
+                                         nullptr};
+  return expanded_[value] = static_cast<std::int16_t>(result);
+}
+
+bool Program::translate(int index) {
+  const Node& node = *nodes_[index];
+  if (node.value.data) return true;  // an input by now
+  if (value_count_ + 8 > kMostValues || instruction_count_ + 5 > static_cast<int>(std::size(instructions_)))
+    return false;
+  const Kind kind = kind_of(node);
+  if (is_movement(kind)) {  // who reads it in another form than it has expands it
+    member_value_[index] = member_value_[node.input(0)->mark];
+    return true;
+  }
+  const Form form = form_of(node);
+  Instruction instruction{Instruction::Kind::tile, 0, {kNone, kNone, kNone}, kNone, nullptr, nullptr, &node};
+  const kernels::Table& table = kernels::table();
+  if (kind == Kind::random) {
+    instruction.kind = Instruction::Kind::random;
+  } else if (kind == Kind::reduction) {
+    const Node& input = *node.input(0);
+    // Inputs that lie in another way, or repeat, are reduced in another way (execute_reduction.cpp).
+    if (is_inside(&input) ? values_[member_value_[input.mark]].per_row
+                          : !is_row_major(input.shape, input.value.strides))
+      return false;
+    instruction.kind = Instruction::Kind::reduce;
+    instruction.reduce = table.reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
+    instruction.inputs = 1;
+    instruction.input[0] = static_cast<std::int16_t>(value_of(input, Form::full));
+    if (instruction.input[0] == kNone) return false;
+  } else {
+    const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
+    if (node.operation->execute == execute_cast) {
+      instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
+    } else {
+      const Dtype dtype = node.input(tile == kernels::Tile::where ? 1 : 0)->dtype;
+      instruction.kernel = table.tile[node.operation->kernel][static_cast<int>(dtype)];
+    }
+    instruction.inputs = static_cast<std::uint8_t>(node.input_count());
+    for (int k = 0; k < node.input_count(); ++k) {
+      const int value = value_of(*node.input(k), form);
+      if (value == kNone) return false;
+      instruction.input[k] = static_cast<std::int16_t>(value);
+    }
+  }
+  instruction.output = member_value_[index] =
+      static_cast<std::int16_t>(new_value(form != Form::full, size_of(node.dtype)));
+  instructions_[instruction_count_++] = instruction;
+  return true;
+}
+
+/// Whose values are read by anybody but the members' computation.
+void Program::find_materialized() {
+  int readers[kMostMembers] = {};
+  for (int i = 0; i < count_; ++i) materialized_[i] = nodes_[i]->keeps_own_value() || nodes_[i]->cell != nullptr;
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    for (int k = 0; k < node.input_count(); ++k) {
+      const Node& input = *node.input(k);
+      if (!is_member(&input)) continue;
+      ++readers[input.mark];
+      materialized_[input.mark] |= keeps_input(node, k);
+    }
+  }
+  for (int i = count_ - 1; i >= 0; --i) {
+    Node& node = *nodes_[i];
+    materialized_[i] |= node.uses() != readers[i];
+    // Movement shows its input's memory.
+    if (materialized_[i] && !node.value.data && is_movement(kind_of(node))) materialized_[node.input(0)->mark] = true;
+  }
+}
+
+/// Memory for what is materialized: an input's that nobody reads any more, or new one.
+void Program::place_results() {
+  bool taken[kMostExternals] = {};
+  for (int at = 0; at < instruction_count_; ++at) {
+    const Instruction& instruction = instructions_[at];
+    if (!instruction.node || !materialized_[instruction.node->mark]) continue;
+    Node& node = *nodes_[instruction.node->mark];
+    Value& value = values_[instruction.output];
+    bool donated = false;
+    for (int e = 0; e < external_count_ && !value.per_row && !donated; ++e) {
+      const Node& input = *externals_[e].node;
+      const Value& from = values_[externals_[e].value];
+      const Storage* storage = input.value.storage;
+      if (taken[e] || from.per_row || from.place != Place::memory || from.last_use > at || is_member(&input) ||
+          input.shape != node.shape || from.element != value.element || !storage || storage->is_shared() ||
+          !storage->is_writable() || storage->data() != input.value.data || input.keeps_own_value())
+        continue;
+      int readers = 0;
+      bool kept = false;
+      for (int i = 0; i < count_; ++i)
+        for (int k = 0; k < nodes_[i]->input_count(); ++k)
+          if (nodes_[i]->input(k) == &input) {
+            ++readers;
+            kept |= keeps_input(*nodes_[i], k);
+          }
+      if (kept || input.uses() != readers) continue;
+      node.alias_value(input.value, 0, order_.strides(node.shape));
+      taken[e] = donated = true;
+    }
+    if (!donated) {
+      node.allocate_value();
+      if (!value.per_row && !order_.is_row_major()) node.value.strides = order_.strides(node.shape);
+    }
+    value.place = Place::memory;
+    value.data = static_cast<const std::byte*>(node.value.data);
+  }
+}
+
+void Program::assign_buffers() {
+  std::int16_t free[kMostValues];
+  int free_count = 0;
+  const auto take = [&](Value& value) {
+    value.buffer = free_count > 0 ? free[--free_count] : static_cast<std::int16_t>(buffers_++);
+    widest_ = std::max<std::size_t>(widest_, value.element);
+  };
+  for (int e = 0; e < external_count_; ++e)
+    if (Value& value = values_[externals_[e].value]; value.place == Place::constant) take(value);
+  for (int at = 0; at < instruction_count_; ++at) {
+    const Instruction& instruction = instructions_[at];
+    for (int k = 0; k < instruction.inputs; ++k) {
+      Value& value = values_[instruction.input[k]];
+      if (value.place == Place::loaded && value.buffer == kNone) take(value);
+    }
+    if (Value& value = values_[instruction.output]; value.place == Place::buffer) take(value);
+    for (int k = 0; k < instruction.inputs; ++k) {
+      Value& value = values_[instruction.input[k]];
+      bool again = false;
+      for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
+      if (!again && value.buffer != kNone && value.place != Place::constant && value.last_use == at)
+        free[free_count++] = value.buffer;
+    }
+    // What nobody reads needs its buffer for this instruction alone.
+    if (Value& value = values_[instruction.output]; value.place == Place::buffer && value.last_use < at)
+      free[free_count++] = value.buffer;
+  }
+}
+
+void Program::execute(std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
+  const auto load = [&](const Value& value, std::int64_t row, std::int64_t rows) {
+    const kernels::View view{const_cast<std::byte*>(value.data), externals_[value.external].strides};
+    const std::int64_t per = value.per_row ? 1 : length_;
+    kernels::load(value.element, value.per_row ? rows_shape_ : memory_shape_, view, row * per, rows * per,
+                  buffers + value.buffer * buffer_bytes_);
+  };
+  for (int e = 0; e < external_count_; ++e)
+    if (const Value& value = values_[externals_[e].value]; value.place == Place::constant)
+      load(value, first_row, std::min(block_, last_row - first_row));
+  for (std::int64_t row = first_row; row < last_row; row += block_) {
+    const std::int64_t rows = std::min(block_, last_row - row);
+    std::uint64_t loaded[(kMostValues + 63) / 64] = {};
+    for (int at = 0; at < instruction_count_; ++at) {
+      const Instruction& instruction = instructions_[at];
+      const void* inputs[3];
+      for (int k = 0; k < instruction.inputs; ++k) {
+        const int index = instruction.input[k];
+        const Value& value = values_[index];
+        if (value.place == Place::loaded && !(loaded[index / 64] >> (index % 64) & 1)) {
+          load(value, row, rows);
+          loaded[index / 64] |= std::uint64_t{1} << (index % 64);
+        }
+        inputs[k] = address(value, row, buffers);
+      }
+      const Value& output = values_[instruction.output];
+      std::byte* to = address(output, row, buffers);
+      const std::int64_t n = output.per_row ? rows : rows * length_;
+      switch (instruction.kind) {
+        case Instruction::Kind::tile:
+          instruction.kernel(n, inputs, to);
+          break;
+        case Instruction::Kind::reduce:
+          instruction.reduce(rows, length_, inputs[0], length_, to);
+          break;
+        case Instruction::Kind::random: {
+          const auto& a = instruction.node->attributes<RandomAttributes>();
+          kernels::random(static_cast<kernels::Random>(instruction.node->operation->kernel), instruction.node->dtype,
+                          a.seed, a.offset, a.low, a.high, row * length_, n, to);
+          break;
+        }
+        case Instruction::Kind::expand: {
+          kernels::load(output.element, {rows, length_}, {const_cast<void*>(inputs[0]), {1, 0}}, 0, n, to);
+          break;
+        }
+      }
+    }
+  }
+}
+
+bool Program::run(Node* const* nodes, int count) {
+  nodes_ = nodes;
+  count_ = count;
+  if (!prepare()) return false;
+  for (int i = 0; i < count_; ++i)
+    if (!translate(i)) return false;
+  for (int at = 0; at < instruction_count_; ++at)
+    for (int k = 0; k < instructions_[at].inputs; ++k)
+      values_[instructions_[at].input[k]].last_use = static_cast<std::int16_t>(at);
+  find_materialized();
+  place_results();
+  assign_buffers();
+
+  const auto widest = static_cast<std::int64_t>(widest_);
+  const std::int64_t most =
+      std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, buffers_)) / 64 * 64, 128, 2 * kTile);
+  if (has_rows_) {
+    block_ = std::min(rows_, std::max<std::int64_t>(1, most / length_));
+  } else {
+    block_ = std::min(rows_, most);
+  }
+  buffer_bytes_ = (block_ * length_ * widest + 63) / 64 * 64;
+  // Chunks are whole blocks.
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / (block_ * length_)) * block_,
+                     chunks = (rows_ + per_chunk - 1) / per_chunk;
+  const auto bytes = static_cast<std::size_t>(buffer_bytes_ * buffers_);
+  if (chunks == 1 && bytes <= kBlockBytes) {
+    alignas(64) std::byte buffers[kBlockBytes];
+    execute(0, rows_, buffers);
+  } else {
+    Storage* storage = bytes ? Storage::allocate(bytes * static_cast<std::size_t>(team_size(chunks))) : nullptr;
+    auto* buffers = storage ? static_cast<std::byte*>(storage->data()) : nullptr;
+    parallel_for_team(chunks, [&](std::int64_t chunk, int thread) {
+      execute(chunk * per_chunk, std::min(rows_, (chunk + 1) * per_chunk),
+              buffers + static_cast<std::size_t>(thread) * bytes);
+    });
+    if (storage) storage->drop_ref();
+  }
+  // Movement of what was computed here.
+  for (int i = 0; i < count_; ++i) {
+    Node& node = *nodes_[i];
+    if (materialized_[i] && !node.value.data && is_movement(kind_of(node))) node.operation->execute(node);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool execute_fused(Node* const* nodes, int count) {
+  // Kept, since it is large: what it holds is set anew for each group.
+  thread_local const std::unique_ptr<Program> program = std::make_unique<Program>();
+  try {
+    if (program->run(nodes, count)) return true;
+  } catch (const std::bad_alloc&) {  // one by one they need less
+  }
+  for (int i = 0; i < count; ++i) nodes[i]->forget_value();
+  return false;
+}
+
+}  // namespace adjoint::detail

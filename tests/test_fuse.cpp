@@ -1,0 +1,279 @@
+// What is computed together: the same bits as one by one, and no tensor for what stays inside.
+#include "core/thread_state.hpp"
+#include "engine/fuse.hpp"
+
+#include <adjoint/adjoint.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace ad = adjoint;
+using ad::Tensor;
+using ad::detail::Access;
+using ad::detail::Node;
+using ad::detail::Steps;
+using ad::detail::ThreadState;
+
+namespace {
+
+/// Nodes are computed one by one while it lives.
+class OneByOne {
+ public:
+  OneByOne() { ThreadState::get().fuse = false; }
+  ~OneByOne() { ThreadState::get().fuse = true; }
+};
+
+template <class T>
+bool same_elements(const Tensor& a, const Tensor& b) {
+  const std::vector<T> x = a.to_vector<T>(), y = b.to_vector<T>();
+  for (std::size_t i = 0; i < x.size(); ++i)  // NaN may differ in their sign
+    if (std::memcmp(&x[i], &y[i], sizeof(T)) != 0 && !(x[i] != x[i] && y[i] != y[i])) return false;
+  return true;
+}
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  switch (a.dtype()) {
+    case ad::Dtype::float32:
+      return same_elements<float>(a, b);
+    case ad::Dtype::float64:
+      return same_elements<double>(a, b);
+    case ad::Dtype::int64:
+      return same_elements<std::int64_t>(a, b);
+    default:
+      return ad::equal(a, b);
+  }
+}
+
+using Function = std::function<std::vector<Tensor>(const Tensor&)>;
+
+/// The results of a function of x, and x's gradient, computed together and one by one, with one thread and with three.
+void check_same(const std::string& name, const Tensor& x, const Function& f) {
+  CAPTURE(name);
+  CAPTURE(x.shape());
+  const auto results = [&] {
+    ad::manual_seed(7);
+    Tensor leaf = x.detach();
+    const bool differentiable = ad::is_floating(x.dtype());
+    if (differentiable) leaf.requires_grad_();
+    std::vector<Tensor> all = f(leaf);
+    Tensor sum = ad::zeros({}, ad::float64);
+    for (const Tensor& result : all)
+      if (result.requires_grad()) sum = sum + ad::sum(result * result).to(ad::float64);
+    if (differentiable && sum.requires_grad()) {
+      sum.backward();
+      all.push_back(leaf.grad());
+    }
+    for (Tensor& result : all) result = result.detach();
+    ad::eval(all);
+    return all;
+  };
+  ad::set_num_threads(1);
+  const std::vector<Tensor> together = results();
+  std::vector<Tensor> alone;
+  {
+    const OneByOne guard;
+    alone = results();
+  }
+  ad::set_num_threads(3);
+  const std::vector<Tensor> threaded = results();
+  ad::set_num_threads(1);
+  REQUIRE(together.size() == alone.size());
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    CAPTURE(i);
+    CHECK(same_bits(together[i], alone[i]));
+    CHECK(same_bits(together[i], threaded[i]));
+  }
+}
+
+std::vector<Tensor> samples() {
+  std::vector<Tensor> result;
+  for (const ad::Shape& shape :
+       {ad::Shape{}, ad::Shape{1}, ad::Shape{7}, ad::Shape{4, 4}, ad::Shape{3, 1}, ad::Shape{1, 5}, ad::Shape{33, 65},
+        ad::Shape{513, 3}, ad::Shape{2, 3, 4, 5}, ad::Shape{2, 1, 1030}, ad::Shape{300, 300}, ad::Shape{2, 70000}})
+    result.push_back(ad::randn(shape));
+  result.push_back(ad::randn({65, 33}).t());
+  result.push_back(ad::randn({2, 4, 5, 3}).permute({0, 3, 1, 2}));
+  result.push_back(ad::flip(ad::randn({40, 30}), {0, 1}));
+  result.push_back(ad::randn({40, 1}).expand({40, 30}));
+  result.push_back(ad::randn({9, 40}, ad::float64));
+  ad::eval(result);
+  return result;
+}
+
+/// The numbers of nodes of the steps in which these would be computed.
+std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
+  std::vector<Node*> plan;
+  const std::function<void(Node*)> visit = [&](Node* node) {
+    if (node->is_computed() || node->schedule != ad::detail::Schedule::none) return;
+    node->schedule = ad::detail::Schedule::planned;
+    for (int i = 0; i < node->input_count(); ++i) visit(node->input(i));
+    plan.push_back(node);
+  };
+  for (const Tensor& root : roots) visit(Access::node(root));
+  Steps steps;
+  steps.build(plan);
+  for (Node* node : plan) node->schedule = ad::detail::Schedule::none;
+  std::vector<int> sizes;
+  for (int i = 0; i < steps.size(); ++i) sizes.push_back(steps.count(i));
+  return sizes;
+}
+
+std::int64_t peak_of(const std::function<void()>& f) {
+  ad::memory::reset_peak();
+  const std::int64_t before = ad::memory::stats().live;
+  f();
+  return ad::memory::stats().peak - before;
+}
+
+}  // namespace
+
+TEST_CASE("the same bits as one by one") {
+  const std::vector<std::pair<std::string, Function>> functions = {
+      {"chain",
+       [](const Tensor& x) { return std::vector<Tensor>{ad::tanh(x * 2 + 1) * ad::exp(-x) - ad::sigmoid(x)}; }},
+      {"several results",
+       [](const Tensor& x) {
+         const Tensor y = ad::exp(x), z = y * 2;
+         return std::vector<Tensor>{y, z, z + y, ad::sqrt(ad::abs(z))};
+       }},
+      {"casts and comparisons",
+       [](const Tensor& x) {
+         const Tensor positive = x > 0;
+         return std::vector<Tensor>{positive, ad::where(positive, x, x.to(ad::float64).to(x.dtype()) * 0.5),
+                                    (x * 10).to(ad::int64), (x * 10).to(ad::uint8) == 3};
+       }},
+      {"random numbers",
+       [](const Tensor& x) {
+         return std::vector<Tensor>{ad::dropout(x, 0.3), ad::rand(x.shape()) + 1, ad::randn(x.shape()) * 2};
+       }},
+      {"softmax", [](const Tensor& x) { return std::vector<Tensor>{ad::softmax(x, -1)}; }},
+      {"softmax, tempered and masked",
+       [](const Tensor& x) { return std::vector<Tensor>{ad::softmax(ad::where(x < 1.5, x / 0.7, -1e9), -1)}; }},
+      {"log_softmax", [](const Tensor& x) { return std::vector<Tensor>{ad::log_softmax(x, -1) * 3}; }},
+      {"over the first dim", [](const Tensor& x) { return std::vector<Tensor>{ad::softmax(x, 0)}; }},
+      {"normalised over all",
+       [](const Tensor& x) {
+         const Tensor d = x - ad::mean(x);
+         return std::vector<Tensor>{d * ad::rsqrt(ad::mean(ad::square(d)) + 1e-5)};
+       }},
+      {"rows and what is made of them",
+       [](const Tensor& x) {
+         if (x.dim() == 0) return std::vector<Tensor>{x * 1};
+         const Tensor sums = ad::sum(x, -1, true), most = ad::amax(x * 2, -1), least = ad::amin(x, -1, true);
+         const Tensor scaled = (x - least) / (most.unsqueeze(-1) - least + 1);
+         return std::vector<Tensor>{sums * 2, most, scaled, ad::argmax(scaled * 3, -1), ad::sum(scaled, -1) + most};
+       }},
+      // Without the reduced dim the sums broadcast along another one.
+      {"sums across",
+       [](const Tensor& x) {
+         if (x.dim() < 2 || x.size(-1) != x.size(-2)) return std::vector<Tensor>{x * 1};
+         return std::vector<Tensor>{ad::exp(x) + ad::sum(ad::exp(x), -1), x * ad::sum(x, -1, true)};
+       }},
+      {"more than a group can hold",
+       [](const Tensor& x) {
+         Tensor y = x;
+         for (int i = 0; i < 60; ++i) y = ad::sin(y) + x * (0.01 * i);
+         return std::vector<Tensor>{y};
+       }},
+      {"many inputs", [](const Tensor& x) {
+         std::vector<Tensor> parts;
+         for (int i = 0; i < 80; ++i) parts.push_back(ad::full(x.shape(), 0.5 + i, x.dtype()) * 1);
+         ad::eval(parts);
+         Tensor y = x;
+         for (const Tensor& part : parts) y = y + part;
+         return std::vector<Tensor>{y};
+       }}};
+  for (const Tensor& x : samples())
+    for (const auto& [name, f] : functions) check_same(name, x, f);
+}
+
+TEST_CASE("programs made at random") {
+  std::mt19937 random(5);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int program = 0; program < 60; ++program) {
+    const unsigned seed = static_cast<unsigned>(random());
+    const ad::Shape shape{1 + below(6), 1 + below(40)};
+    check_same("program " + std::to_string(program), ad::randn(shape), [&](const Tensor& x) {
+      std::mt19937 choice(seed);
+      const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(choice() % n); };
+      std::vector<Tensor> values = {x, ad::ones({x.size(-1)}) * 0.3f, ad::rand({x.size(0), 1})};
+      for (int i = 0; i < 40; ++i) {
+        const Tensor &a = values[pick(values.size())], &b = values[pick(values.size())];
+        switch (pick(9)) {
+          case 0:
+            values.push_back(a + b);
+            break;
+          case 1:
+            values.push_back(a * b * 0.5f);
+            break;
+          case 2:
+            values.push_back(ad::tanh(a));
+            break;
+          case 3:
+            values.push_back(ad::where(a > b, a, b));
+            break;
+          case 4:
+            values.push_back(ad::sum(a, -1, true) * 0.1f);
+            break;
+          case 5:
+            values.push_back(a - ad::amax(a.detach(), -1, true));
+            break;
+          case 6:
+            values.push_back(ad::sum(a, 0, true) * 0.1f);
+            break;
+          case 7:
+            values.push_back(ad::reshape(ad::mean(a * ad::ones(x.shape()), -1), {x.size(0), 1}));
+            break;
+          default:
+            values.push_back(ad::broadcast_to(a * 1.5f, ad::broadcast_shapes(a.shape(), x.shape())));
+            break;
+        }
+      }
+      // Some of them are held, others stay inside.
+      std::vector<Tensor> results = {values.back()};
+      for (const Tensor& value : values)
+        if (pick(4) == 0) results.push_back(value * 1);
+      return results;
+    });
+  }
+}
+
+TEST_CASE("composites are one step") {
+  const Tensor x = ad::randn({64, 100}), weight = ad::rand({100});
+  ad::eval(x, weight);
+  for (const Tensor& y :
+       {ad::softmax(x, -1), ad::log_softmax(x, -1), ad::layer_norm(x, {100}, weight, weight), ad::gelu(x),
+        ad::softmax(ad::where(x > 0, x * 3, -1e9), -1), ad::dropout(x, 0.5), ad::rms_norm(x, {100}, weight)}) {
+    const std::vector<int> sizes = step_sizes({y});
+    CHECK(sizes.size() == 1);
+    CHECK(sizes[0] > 1);
+  }
+}
+
+TEST_CASE("what stays inside is no tensor") {
+  constexpr std::int64_t bytes = 256 * 1024 * 4;
+  const Tensor x = ad::randn({256, 1024});
+  ad::eval(x);
+  const auto recorded = [&] {  // here, so that nobody holds what it is made of
+    return ad::log_softmax(ad::tanh(x * 2) + 1, -1);
+  };
+  Tensor y = recorded();
+  CHECK(step_sizes({y}).size() == 1);
+  // Beside the result there are buffers of blocks.
+  CHECK(peak_of([&] { ad::eval(y); }) < bytes + bytes / 4);
+  y = recorded();
+  {
+    const OneByOne guard;
+    CHECK(peak_of([&] { ad::eval(y); }) > bytes + bytes / 4);
+  }
+  // A result takes the memory of an input that nobody reads any more.
+  Tensor z = ad::exp(x);
+  ad::eval(z);
+  z = ad::tanh(std::move(z) * 3) + 1;
+  CHECK(peak_of([&] { ad::eval(z); }) < bytes / 4);
+}
