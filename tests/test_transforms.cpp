@@ -7,7 +7,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <string>
+#include <vector>
 
 namespace ad = adjoint;
 using ad::Tensor;
@@ -200,4 +202,39 @@ TEST_CASE("autograd::grad: weights, intermediate inputs, unused inputs, and no t
   CHECK_THROWS_AS(ad::autograd::grad({ad::sum(y)}, {f64({1})}), ad::AutogradError);
   const std::vector<Tensor> of_two = ad::autograd::grad({ad::sum(h), ad::sum(y)}, {b});
   CHECK(ad::equal(of_two[0], f64({1 + 2 * 3, 2 + 2 * 8 * 2})));
+}
+
+TEST_CASE("cotangents of slices: joined where they lie apart, added up where they overlap") {
+  const Tensor x = ad::rand({7, 3}, ad::float64);
+  const auto apart = [](const Tensor& v) {  // with gaps, out of order
+    return ad::sum(ad::square(ad::narrow(v, 0, 4, 2)) * 2) + ad::sum(ad::exp(v[1])) + ad::sum(ad::sin(v[0]));
+  };
+  const auto overlapping = [](const Tensor& v) {
+    return ad::sum(ad::square(ad::narrow(v, 0, 1, 4))) + ad::sum(ad::exp(ad::narrow(v, 0, 3, 3)));
+  };
+  const auto of_two_dims = [](const Tensor& v) {
+    return ad::sum(ad::square(v[2])) + ad::sum(ad::exp(ad::select(v, 1, 0))) + ad::sum(v * v[6]);
+  };
+  const auto each = [](const Tensor& v) {
+    Tensor state = ad::zeros({3}, ad::float64);
+    for (int i = 0; i < 7; ++i) state = ad::tanh(state + v[i]);
+    return ad::sum(state);
+  };
+  const auto strided = [](const Tensor& v) {
+    return ad::sum(ad::square(ad::slice(v, 0, 0, 7, 2))) + ad::sum(ad::exp(ad::slice(v, 0, 1, 7, 2)));
+  };
+  for (const auto& f :
+       std::vector<std::function<Tensor(const Tensor&)>>{apart, overlapping, of_two_dims, each, strided}) {
+    CHECK(ad::gradcheck(f, {x}));
+    CHECK(ad::gradgradcheck(f, {x}));
+  }
+  // Joined, the slices of a sequence are copied once; added up, each would be a tensor as large as the sequence.
+  const Tensor sequence = ad::rand({200, 1000}).requires_grad_();
+  Tensor sum = ad::zeros({1000});
+  for (int i = 0; i < 200; ++i) sum = sum + ad::square(sequence[i]);
+  ad::sum(sum).backward();
+  ad::memory::reset_peak();
+  const std::int64_t before = ad::memory::stats().live;
+  ad::eval(sequence.grad());
+  CHECK(ad::memory::stats().peak - before < 5 * 200 * 1000 * 4);
 }

@@ -4,6 +4,7 @@
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
 #include "ops/common.hpp"
+#include "ops/movement.hpp"
 
 #include <adjoint/autograd.hpp>
 
@@ -19,6 +20,34 @@ const Operation kFork{"input", Family::linear, execute_alias,
                       {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
 
 void accumulate(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
+
+/// The parts of nodes' cotangents that are slices among zeros: added up together, when the cotangent is asked for.
+class PutSlices {
+ public:
+  explicit PutSlices(std::size_t nodes) : nodes_(nodes) {}
+  void put(int node, const Tensor& slice) {
+    if (last_.empty()) last_.assign(nodes_, kNone);
+    parts_.push_back({slice, std::exchange(last_[static_cast<std::size_t>(node)], static_cast<int>(parts_.size()))});
+  }
+  void add_to(Tensor& cotangent, int node) {
+    if (last_.empty() || last_[static_cast<std::size_t>(node)] == kNone) return;
+    std::vector<Tensor> slices;
+    for (int at = last_[static_cast<std::size_t>(node)]; at != kNone; at = parts_[static_cast<std::size_t>(at)].before)
+      slices.push_back(std::move(parts_[static_cast<std::size_t>(at)].slice));
+    std::reverse(slices.begin(), slices.end());
+    accumulate(cotangent, sum_of_put_slices(slices));
+  }
+
+ private:
+  static constexpr int kNone = -1;
+  struct Part {
+    Tensor slice;
+    int before;  // the part of the same node that came before it
+  };
+  std::size_t nodes_;
+  std::vector<Part> parts_;
+  std::vector<int> last_;  // for each node
+};
 
 /// What input i's cotangent gains from the result's cotangent g.
 Tensor pulled_back(Node& node, int i, const Tensor& g) {
@@ -224,13 +253,15 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
   }
 
   std::vector<Tensor> cotangent(count), results(targets.size());
+  PutSlices slices(count);
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
       accumulate(cotangent[static_cast<std::size_t>(i)], snapshot(cotangents[k]));
   if (visited) visited->assign(count, 0);
   for (int i = graph.size() - 1; i >= 0; --i) {
-    const Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
+    Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
     cotangent[static_cast<std::size_t>(i)] = Tensor();
+    slices.add_to(g, i);
     if (!g.defined() || !leads[static_cast<std::size_t>(i)]) continue;
     Node& node = graph.node(i);
     if (const int target = target_of[static_cast<std::size_t>(i)]; target != kNone)
@@ -242,7 +273,9 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
       const auto input = static_cast<std::size_t>(graph.find(node.input(k)));
       if (!leads[input]) continue;
       used = true;
-      accumulate(cotangent[input], pulled_back(node, k, g));
+      const Tensor part = pulled_back(node, k, g);
+      if (is_put_slice(part)) slices.put(static_cast<int>(input), part);
+      else accumulate(cotangent[input], part);
     }
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
   }

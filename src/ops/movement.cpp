@@ -212,6 +212,44 @@ const Operation kPermute{
       return permute(g, inverse);
     }};
 
+bool is_put_slice(const Tensor& x) {
+  const Node* node = Access::node(x);
+  return node->operation == &kUnslice && node->state() == State::pending && node->has_inputs() &&
+         node->attributes<SliceAttributes>().step == 1;
+}
+
+Tensor sum_of_put_slices(const std::vector<Tensor>& slices) {
+  std::vector<const Node*> nodes;
+  for (const Tensor& slice : slices) nodes.push_back(Access::node(slice));
+  const Shape& shape = nodes[0]->shape;
+  const auto dim = static_cast<int>(nodes[0]->attributes<SliceAttributes>().dim);
+  const auto start = [](const Node* node) { return node->attributes<SliceAttributes>().start; };
+  const auto end = [&](const Node* node) { return start(node) + node->input(0)->shape[dim]; };
+  std::stable_sort(nodes.begin(), nodes.end(), [&](const Node* a, const Node* b) { return start(a) < start(b); });
+  bool apart = nodes.size() > 1;
+  for (std::size_t i = 0; i < nodes.size() && apart; ++i)
+    apart = nodes[i]->attributes<SliceAttributes>().dim == dim && (i == 0 || start(nodes[i]) >= end(nodes[i - 1]));
+  if (!apart) {
+    Tensor sum = slices[0];
+    for (std::size_t i = 1; i < slices.size(); ++i) sum = sum + slices[i];
+    return sum;
+  }
+  std::vector<Tensor> joined;
+  std::int64_t at = 0;
+  const auto fill_to = [&](std::int64_t next) {
+    Shape gap = shape;
+    gap[dim] = next - at;
+    if (next > at) joined.push_back(zeros(gap, nodes[0]->dtype));
+  };
+  for (const Node* node : nodes) {
+    fill_to(start(node));
+    joined.push_back(Access::share(node->input(0)));
+    at = end(node);
+  }
+  fill_to(shape[dim]);
+  return cat(joined, dim);
+}
+
 }  // namespace detail
 
 using namespace detail;
