@@ -2,6 +2,7 @@
 
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
+#include "kernels/elements.hpp"
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
@@ -536,7 +537,10 @@ void Program::execute(std::int64_t first_row, std::int64_t last_row, std::byte* 
           break;
         }
         case Instruction::Kind::expand: {
-          kernels::load(output.element, {rows, length_}, {const_cast<void*>(inputs[0]), {1, 0}}, 0, n, to);
+          const auto fill = kernels::table().fill[kernels::size_index(output.element)];
+          for (std::int64_t i = 0; i < rows; ++i)
+            fill(length_, static_cast<const std::byte*>(inputs[0]) + i * output.element,
+                 to + i * length_ * output.element);
           break;
         }
       }

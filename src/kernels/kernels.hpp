@@ -74,6 +74,8 @@ struct Table {
   TileKernel tile[kTileCount][kDtypeCount];  // by the dtype of the operands (of the second one for `where`)
   TileKernel cast[kDtypeCount]
                  [kDtypeCount];  // [from][to]; to bool: x != 0; float to integer truncates, saturating, NaN to 0
+  /// Writes an element, of 1, 4 or 8 bytes (by its index 0, 1, 2), n times.
+  void (*fill[3])(std::int64_t n, const void* element, void* output);
   /// Reduces each of `rows` runs of `n` contiguous elements, `row_stride` elements apart, into output[row]
   /// (n >= 1; sums by a tree that depends on n alone, at least as exact as blocked pairwise summation).
   void (*reduce_rows[kReduceCount][kDtypeCount])(std::int64_t rows, std::int64_t n, const void* input,

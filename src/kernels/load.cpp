@@ -34,8 +34,7 @@ void copy_run(const T* source, std::int64_t stride, std::int64_t n, T* destinati
   if (stride == 1 && n >= 8) {
     std::memcpy(destination, source, static_cast<std::size_t>(n) * sizeof(T));
   } else if (stride == 0) {
-    const T value = *source;
-    for (std::int64_t i = 0; i < n; ++i) destination[i] = value;
+    table().fill[size_index(sizeof(T))](n, source, destination);
   } else {
     for (std::int64_t i = 0; i < n; ++i) destination[i] = source[i * stride];
   }

@@ -33,7 +33,7 @@ Tensor triangle(const char* operation, const Tensor& x, std::int64_t diagonal, b
 
 Tensor softmax(const Tensor& x, std::int64_t dim) {
   const Tensor e = exp(shifted("softmax", x, dim));
-  return e / sum(e, dim, true);
+  return e * reciprocal(sum(e, dim, true));  // one division for a row
 }
 
 Tensor log_softmax(const Tensor& x, std::int64_t dim) {

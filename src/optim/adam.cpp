@@ -38,12 +38,12 @@ Adam::Adam(const char* name, std::vector<AdamGroup> groups, const AdamOptions& o
   }
 }
 
-// The size of the step and the root of the second moment's correction.
+// The size of the step, and what corrects the root of the second moment.
 std::vector<Tensor> Adam::shared(const Tensor& step, Dtype dtype) {
   const auto [beta1, beta2] = options_[group()].betas;
   const Tensor size = lr(group()) / (1 - pow(beta1, step));
-  const Tensor root = sqrt(1 - pow(beta2, step));
-  return {size.to(dtype), root.to(dtype)};
+  const Tensor correction = rsqrt(1 - pow(beta2, step));
+  return {size.to(dtype), correction.to(dtype)};
 }
 
 Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state,
@@ -59,7 +59,7 @@ Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>
   const Tensor v = beta2 * state[1] + (1 - beta2) * square(g);
   state[0].set_(m);
   state[1].set_(v);
-  return before - shared[0] * m / (sqrt(v) / shared[1] + options.eps);
+  return before - shared[0] * m / (sqrt(v) * shared[1] + options.eps);
 }
 
 }  // namespace adjoint::optim
