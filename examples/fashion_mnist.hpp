@@ -5,6 +5,8 @@
 #include <adjoint/adjoint.hpp>
 
 #include <unistd.h>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -78,6 +80,14 @@ inline void check_data_files(const std::string& directory) {
     for (const std::string& file : {images_file(directory, part), labels_file(directory, part)})
       if (::access(file.c_str(), R_OK) != 0)
         throw ad::IoError("'" + file + "' is missing or cannot be read; --data names the directory of the data set");
+}
+
+/// Finds out now, not after the training, that a file cannot be written where `option` wants it.
+inline void check_can_write(const std::string& path, const std::string& option) {
+  const std::string trial = path + ".trial";
+  if (std::filesystem::is_directory(path) || !(std::ofstream(trial) << std::flush))
+    throw ad::IoError("'" + path + "' cannot be written; " + option + " has to name a place that can");
+  std::filesystem::remove(trial);
 }
 
 /// A part of the data set: "train" or "t10k".
