@@ -61,7 +61,8 @@ struct Classifier : nn::Module<Classifier> {
     deviation = standardizer.deviation();
   }
   void members(nn::Members& m) { m("mean", mean)("deviation", deviation)("layers", layers); }
-  Tensor forward(const Tensor& images) const { return layers((images.to(ad::float32) - mean) / deviation); }
+  Tensor standardized(const Tensor& images) const { return (images.to(ad::float32) - mean) / deviation; }
+  Tensor forward(const Tensor& images) const { return layers(standardized(images)); }
 };
 
 // -- the data ---------------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ inline Images read_images(const std::string& directory, const std::string& part)
 
 struct Evaluation {
   double loss, accuracy;
-  Tensor predictions, labels;
+  Tensor predictions, certainties, labels;  // the classes that it answered, with their probabilities, and the true ones
 };
 
 inline Evaluation evaluate(Classifier& net, const Images& images) {
@@ -110,17 +111,18 @@ inline Evaluation evaluate(Classifier& net, const Images& images) {
   net.eval();
   data::DataLoader loader(images, {.batch_size = 1000});
   double loss = 0, right = 0;
-  std::vector<Tensor> predictions, labels;
+  std::vector<Tensor> predictions, certainties, labels;
   for (auto& [batch, truth] : loader) {
     const Tensor logits = net(batch);
     const auto count = static_cast<double>(truth.size(0));
     loss += count * nn::cross_entropy(logits, truth).item<double>();
     right += count * data::accuracy(logits, truth);
     predictions.push_back(logits.argmax(1));
+    certainties.push_back(ad::amax(ad::softmax(logits, 1), 1));
     labels.push_back(truth);
   }
   const auto count = static_cast<double>(images.size());
-  return {loss / count, right / count, ad::cat(predictions), ad::cat(labels)};
+  return {loss / count, right / count, ad::cat(predictions), ad::cat(certainties), ad::cat(labels)};
 }
 
 }  // namespace fashion_mnist
