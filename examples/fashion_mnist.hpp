@@ -5,6 +5,8 @@
 #include <adjoint/adjoint.hpp>
 
 #include <unistd.h>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -59,7 +61,8 @@ struct Classifier : nn::Module<Classifier> {
     deviation = standardizer.deviation();
   }
   void members(nn::Members& m) { m("mean", mean)("deviation", deviation)("layers", layers); }
-  Tensor forward(const Tensor& images) const { return layers((images.to(ad::float32) - mean) / deviation); }
+  Tensor standardized(const Tensor& images) const { return (images.to(ad::float32) - mean) / deviation; }
+  Tensor forward(const Tensor& images) const { return layers(standardized(images)); }
 };
 
 // -- the data ---------------------------------------------------------------------------------------------------------
@@ -80,6 +83,14 @@ inline void check_data_files(const std::string& directory) {
         throw ad::IoError("'" + file + "' is missing or cannot be read; --data names the directory of the data set");
 }
 
+/// Finds out now, not after the training, that a file cannot be written where `option` wants it.
+inline void check_can_write(const std::string& path, const std::string& option) {
+  const std::string trial = path + ".trial";
+  if (std::filesystem::is_directory(path) || !(std::ofstream(trial) << std::flush))
+    throw ad::IoError("'" + path + "' cannot be written; " + option + " has to name a place that can");
+  std::filesystem::remove(trial);
+}
+
 /// A part of the data set: "train" or "t10k".
 inline Images read_images(const std::string& directory, const std::string& part) {
   const Tensor images =
@@ -92,7 +103,7 @@ inline Images read_images(const std::string& directory, const std::string& part)
 
 struct Evaluation {
   double loss, accuracy;
-  Tensor predictions, labels;
+  Tensor predictions, certainties, labels;  // the classes that it answered, with their probabilities, and the true ones
 };
 
 inline Evaluation evaluate(Classifier& net, const Images& images) {
@@ -100,17 +111,18 @@ inline Evaluation evaluate(Classifier& net, const Images& images) {
   net.eval();
   data::DataLoader loader(images, {.batch_size = 1000});
   double loss = 0, right = 0;
-  std::vector<Tensor> predictions, labels;
+  std::vector<Tensor> predictions, certainties, labels;
   for (auto& [batch, truth] : loader) {
     const Tensor logits = net(batch);
     const auto count = static_cast<double>(truth.size(0));
     loss += count * nn::cross_entropy(logits, truth).item<double>();
     right += count * data::accuracy(logits, truth);
     predictions.push_back(logits.argmax(1));
+    certainties.push_back(ad::amax(ad::softmax(logits, 1), 1));
     labels.push_back(truth);
   }
   const auto count = static_cast<double>(images.size());
-  return {loss / count, right / count, ad::cat(predictions), ad::cat(labels)};
+  return {loss / count, right / count, ad::cat(predictions), ad::cat(certainties), ad::cat(labels)};
 }
 
 }  // namespace fashion_mnist

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -57,15 +56,6 @@ class Log {
   std::string path_;
   std::ofstream file_;
 };
-
-/// Finds out now, not after the first epoch, that the parameters cannot be saved.
-void check_can_save(const std::string& path) {
-  if (path.empty()) return;
-  const std::string trial = path + ".trial";
-  if (std::filesystem::is_directory(path) || !(std::ofstream(trial) << std::flush))
-    throw ad::IoError("'" + path + "' cannot be written; --save has to name a file in a directory that can");
-  std::filesystem::remove(trial);
-}
 
 // -- training ---------------------------------------------------------------------------------------------------------
 
@@ -167,7 +157,7 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
 
   check_data_files(options.data);
-  check_can_save(options.save);
+  if (!options.save.empty()) check_can_write(options.save, "--save");
   if (options.threads > 0) ad::set_num_threads(options.threads);
   ad::manual_seed(options.seed);
 

@@ -1,124 +1,19 @@
 // The training program, run as a user runs it, on a small data set of its format made here.
-#include <doctest/doctest.h>
+#include "fashion_mnist_program.hpp"
 
 #include <csignal>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <functional>
-#include <random>
 #include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
-#include <pty.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <zlib.h>
-
 namespace fs = std::filesystem;
 
 namespace {
 
-/// A directory that is gone after the test.
-struct Directory {
-  Directory() {
-    std::string pattern = (fs::temp_directory_path() / "adjoint_train_XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~Directory() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  fs::path path;
-};
-
-void write_gzip(const std::string& path, const std::string& bytes) {
-  const gzFile file = gzopen(path.c_str(), "wb1");
-  REQUIRE(file != nullptr);
-  REQUIRE(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())) == static_cast<int>(bytes.size()));
-  REQUIRE(gzclose(file) == Z_OK);
-}
-
-void append_size(std::string& bytes, std::uint32_t size) {
-  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(size >> shift & 0xff);
-}
-
-/// Images of class k have noise, and bright rows 2 k and 2 k + 1.
-void write_part(const Directory& directory, const std::string& part, std::uint32_t count) {
-  std::mt19937 random(count);
-  std::string images{0, 0, 8, 3}, labels{0, 0, 8, 1};
-  for (std::uint32_t size : {count, 28u, 28u}) append_size(images, size);
-  append_size(labels, count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t label = i % 10;
-    labels += static_cast<char>(label);
-    for (std::uint32_t pixel = 0; pixel < 28 * 28; ++pixel)
-      images += static_cast<char>(random() % 64 + (pixel / 28 / 2 == label ? 128 : 0));
-  }
-  write_gzip(directory / (part + "-images-idx3-ubyte.gz"), images);
-  write_gzip(directory / (part + "-labels-idx1-ubyte.gz"), labels);
-}
-
-struct DataSet : Directory {
-  DataSet() {
-    write_part(*this, "train", 600);
-    write_part(*this, "t10k", 100);
-  }
-};
-
-struct Outcome {
-  int status;  // the exit status, or 128 + the signal that ended it
-  std::string out, err;
-};
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-/// Starts the program; `watch` sees its output after each read and may signal it.
-Outcome run(const std::vector<std::string>& arguments, bool terminal = false,
-            const std::function<void(pid_t, const std::string&)>& watch = {}) {
-  const Directory directory;
-  const std::string errors = directory / "stderr";
-  int ends[2] = {-1, -1};
-  if (!terminal) REQUIRE(pipe(ends) == 0);
-  const pid_t child = terminal ? forkpty(&ends[0], nullptr, nullptr, nullptr) : fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    if (!terminal) {
-      dup2(ends[1], STDOUT_FILENO);
-      close(ends[0]);
-      close(ends[1]);
-    }
-    dup2(open(errors.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
-    std::vector<const char*> argv = {ADJOINT_TRAIN_PROGRAM};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    argv.push_back(nullptr);
-    execv(argv[0], const_cast<char**>(argv.data()));
-    _exit(127);
-  }
-  if (!terminal) close(ends[1]);
-  Outcome outcome{};
-  char buffer[4096];
-  // A terminal's end shows as an error: the other side is gone.
-  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;) {
-    outcome.out.append(buffer, static_cast<std::size_t>(got));
-    if (watch) watch(child, outcome.out);
-  }
-  close(ends[0]);
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.err = read_file(errors);
-  return outcome;
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+const Program run{ADJOINT_TRAIN_FASHION_MNIST};
 
 /// From the line "test accuracy" to the end.
 std::string verdict(const std::string& out) {
@@ -128,16 +23,6 @@ std::string verdict(const std::string& out) {
 
 /// The log without its last column, which no two runs have in common.
 std::string without_seconds(const std::string& csv) { return std::regex_replace(csv, std::regex(",[^,\n]*\n"), "\n"); }
-
-void check_refused(const std::vector<std::string>& arguments, const std::string& part) {
-  const Outcome outcome = run(arguments);
-  CAPTURE(part);
-  CAPTURE(outcome.out);
-  CAPTURE(outcome.err);
-  CHECK(outcome.status == 1);
-  CHECK(contains(outcome.err, part));
-  CHECK_FALSE(contains(outcome.out, "epoch 1/"));
-}
 
 }  // namespace
 
@@ -256,19 +141,19 @@ TEST_CASE("files that are missing or broken") {
                            "t10k-labels-idx1-ubyte.gz"}) {
     const DataSet set;
     fs::remove(set.path / name);
-    check_refused({"--data", set.path.string()}, name);
+    check_refused(run, {"--data", set.path.string()}, name);
   }
   const DataSet set;
   fs::resize_file(set.path / "train-images-idx3-ubyte.gz", 1000);
-  check_refused({"--data", set.path.string()}, "truncated");
+  check_refused(run, {"--data", set.path.string()}, "truncated");
 
   const DataSet short_labels;
   write_gzip(short_labels / "train-labels-idx1-ubyte.gz", std::string{0, 0, 8, 1, 0, 0, 0, 1, 5});
-  check_refused({"--data", short_labels.path.string()}, "train-labels-idx1-ubyte.gz");
+  check_refused(run, {"--data", short_labels.path.string()}, "train-labels-idx1-ubyte.gz");
 
   const DataSet no_parameters;
-  check_refused({"--data", no_parameters.path.string(), "--load", no_parameters / "nothing"}, "nothing");
-  check_refused({"--data", no_parameters.path.string(), "--load", no_parameters / "t10k-labels-idx1-ubyte.gz"},
+  check_refused(run, {"--data", no_parameters.path.string(), "--load", no_parameters / "nothing"}, "nothing");
+  check_refused(run, {"--data", no_parameters.path.string(), "--load", no_parameters / "t10k-labels-idx1-ubyte.gz"},
                 "t10k-labels-idx1-ubyte.gz");
 }
 
@@ -277,16 +162,16 @@ TEST_CASE("labels beyond the ten classes") {
   std::string labels{0, 0, 8, 1, 0, 0, 2, 88};
   labels.append(600, '\x0a');
   write_gzip(set / "train-labels-idx1-ubyte.gz", labels);
-  check_refused({"--data", set.path.string()}, "[0, 10)");
+  check_refused(run, {"--data", set.path.string()}, "[0, 10)");
 }
 
 TEST_CASE("what cannot be written is found out at the start") {
   const DataSet set;
   const std::string nowhere = set / "no/such/directory/file";
-  check_refused({"--data", set.path.string(), "--log", nowhere}, nowhere);
-  check_refused({"--data", set.path.string(), "--log", "/dev/full"}, "/dev/full");
-  check_refused({"--data", set.path.string(), "--save", nowhere}, nowhere);
-  check_refused({"--data", set.path.string(), "--save", set.path.string()}, set.path.string());
+  check_refused(run, {"--data", set.path.string(), "--log", nowhere}, nowhere);
+  check_refused(run, {"--data", set.path.string(), "--log", "/dev/full"}, "/dev/full");
+  check_refused(run, {"--data", set.path.string(), "--save", nowhere}, nowhere);
+  check_refused(run, {"--data", set.path.string(), "--save", set.path.string()}, set.path.string());
 }
 
 TEST_CASE("the command line") {
