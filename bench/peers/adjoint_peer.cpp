@@ -355,7 +355,7 @@ struct ResNet20 : nn::Module<ResNet20> {
 Work resnet20() {
   const peers::ResNet20 s;
   return training_by_sgd(
-      ResNet20(s), {.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4},
+      ResNet20(s), {.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4},
       [inputs = normals({s.batch, 3, 32, 32}, 1), targets = classes_of(4 * s.batch * 3 * 32 * 32, {s.batch}, 10, 2)](
           const ResNet20& model) mutable { return nn::cross_entropy(model(inputs.next()), targets.next()); });
 }
@@ -409,9 +409,9 @@ struct TreeNet : nn::Module<TreeNet> {
       : words(s.words, s.width), join(2 * s.width, s.width), head(s.width, s.classes) {}
   void members(nn::Members& m) { m("words", words)("join", join)("head", head); }
   Tensor forward(const Tensor& text, peers::Choices& choices) const {
-    const Tensor leaves = words(text);
+    const std::vector<Tensor> leaves = ad::split(words(text), 1);
     return head(peers::Tree::fold<Tensor>(
-        choices, 0, static_cast<int>(text.size(0)), [&](int i) { return ad::narrow(leaves, 0, i, 1); },
+        choices, 0, static_cast<int>(text.size(0)), [&](int i) { return leaves[static_cast<std::size_t>(i)]; },
         [&](const Tensor& left, const Tensor& right) {
           return ad::tanh(join(ad::cat({left, right}, 1)));
         }));
