@@ -1,7 +1,10 @@
 // Movement: strides instead of copies.
 #include "engine/execute.hpp"
+#include "engine/threads.hpp"
+#include "kernels/elements.hpp"
 #include "kernels/kernels.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace adjoint::detail {
@@ -53,6 +56,50 @@ Around around(const Shape& shape, int dim) {
   for (int i = 0; i < dim; ++i) result.outer *= shape[i];
   for (int i = dim + 1; i < shape.size(); ++i) result.inner *= shape[i];
   return result;
+}
+
+/// Blocks of a few elements: by way of a tile, since each load costs as much as many elements.
+template <class Bits>
+void put_few(const Shape& shape, const kernels::View& source, std::int64_t first, std::int64_t last, std::int64_t block,
+             void* output, std::int64_t step) {
+  using T = typename Bits::type;
+  alignas(64) std::byte memory[kernels::kTile * sizeof(T)];
+  auto* tile = reinterpret_cast<T*>(memory);
+  T* to = static_cast<T*>(output) + first / block * step;
+  for (std::int64_t at = first % block; first < last; first += kernels::kTile) {
+    const std::int64_t n = std::min(kernels::kTile, last - first);
+    kernels::load(sizeof(T), shape, source, first, n, tile);
+    for (std::int64_t i = 0; i < n; ++i) {
+      to[at] = tile[i];
+      if (++at < block) continue;
+      at = 0;
+      to += step;
+    }
+  }
+}
+
+/// Puts the elements of an input, in the result's order, into blocks of the result that are `step` elements apart.
+void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks, std::int64_t block, std::byte* output,
+                std::int64_t step) {
+  const std::int64_t total = blocks * block, element = static_cast<std::int64_t>(size_of(input.dtype));
+  if (total == 0) return;
+  const Shape shape = order.apply(input.shape);
+  const kernels::View view{input.value.data, order.apply(input.value.strides)};
+  constexpr std::int64_t kFew = 64;
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / block);  // blocks
+  parallel_for((blocks + per_chunk - 1) / per_chunk, [&](std::int64_t chunk) {
+    const std::int64_t first = chunk * per_chunk, last = std::min(blocks, first + per_chunk);
+    if (block >= kFew || blocks == 1) {
+      for (std::int64_t i = first; i < last; ++i)
+        kernels::load(size_of(input.dtype), shape, view, i * block, block, output + i * step * element);
+    } else if (element == 1) {
+      put_few<kernels::Bits8>(shape, view, first * block, last * block, block, output, step);
+    } else if (element == 4) {
+      put_few<kernels::Bits32>(shape, view, first * block, last * block, block, output, step);
+    } else {
+      put_few<kernels::Bits64>(shape, view, first * block, last * block, block, output, step);
+    }
+  });
 }
 
 // A slice is copied rather than keep alive a storage this many times its size.
@@ -121,18 +168,19 @@ void execute_unslice(Node& node) {
   auto* output = static_cast<std::byte*>(node.value.data);
   std::memset(output, 0, static_cast<std::size_t>(adjoint::numel(node.shape) * element));
   const auto [outer, size, inner] = around(order.apply(node.shape), order.position(static_cast<int>(dim)));
-  const Shape shape = order.apply(input.shape);
   const std::int64_t length = input.shape[static_cast<int>(dim)];
-  const kernels::View view{input.value.data, order.apply(input.value.strides)};
-  for (std::int64_t i = 0; i < outer; ++i) {
-    std::byte* block = output + (i * size + start) * inner * element;
-    if (step == 1) {
-      kernels::load(size_of(node.dtype), shape, view, i * length * inner, length * inner, block);
-      continue;
-    }
-    for (std::int64_t k = 0; k < length; ++k)
-      kernels::load(size_of(node.dtype), shape, view, (i * length + k) * inner, inner,
-                    block + k * step * inner * element);
+  output += start * inner * element;
+  if (step == 1) {
+    put_blocks(input, order, outer, length * inner, output, size * inner);
+  } else if (outer == 1) {
+    put_blocks(input, order, length, inner, output, step * inner);
+  } else {
+    const Shape shape = order.apply(input.shape);
+    const kernels::View view{input.value.data, order.apply(input.value.strides)};
+    for (std::int64_t i = 0; i < outer; ++i)
+      for (std::int64_t k = 0; k < length; ++k)
+        kernels::load(size_of(node.dtype), shape, view, (i * length + k) * inner, inner,
+                      output + (i * size + k * step) * inner * element);
   }
 }
 
@@ -156,15 +204,11 @@ void execute_cat(Node& node) {
   allocate_in_order(node, order);
   auto* output = static_cast<std::byte*>(node.value.data);
   const auto [outer, size, inner] = around(order.apply(node.shape), order.position(dim));
-  std::int64_t start = 0;
   for (int k = 0; k < node.input_count(); ++k) {
     const Node& input = *node.input(k);
     const std::int64_t block = input.shape[dim] * inner;
-    const kernels::View view{input.value.data, order.apply(input.value.strides)};
-    for (std::int64_t i = 0; i < outer; ++i)
-      kernels::load(size_of(node.dtype), order.apply(input.shape), view, i * block, block,
-                    output + (i * size + start) * inner * element);
-    start += input.shape[dim];
+    put_blocks(input, order, outer, block, output, size * inner);
+    output += block * element;
   }
 }
 
