@@ -25,7 +25,7 @@ constexpr const char* kHelp =
 Prints a line of JSON for each workload: the time of an iteration in each of K repetitions, which together take about S
 seconds (0: one iteration each), and by how much the resident memory grew at its peak.
   --about     the versions of the libraries instead
-  --list      the names of the workloads, and their settings, instead
+  --list      instead, of each workload, its name, the bytes that it must move (0: not what limits it), its settings
   --check     instead of times the numbers that five iterations computed, to compare with another library's
 )";
 
@@ -161,7 +161,7 @@ int run(int argc, char** argv, const std::function<Peer()>& make_peer) {
       if (!std::regex_search(workload.name, filter)) continue;
       found = true;
       if (arguments.mode == "--list") {
-        std::printf("%s", workload.name.c_str());
+        std::printf("%s %lld", workload.name.c_str(), static_cast<long long>(workload.bytes));
         for (const std::string& setting : workload.settings) std::printf(" %s", setting.c_str());
         std::printf("\n");
         continue;
