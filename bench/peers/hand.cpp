@@ -71,36 +71,134 @@ inline float erf_of(float x) {
 
 // -- rows -------------------------------------------------------------------------------------------------------------
 
-float largest(const float* x, Index n) {
-  float result = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : result)
-  for (Index i = 0; i < n; ++i) result = result > x[i] ? result : x[i];
+// Reductions have four vectors of terms under way at once; with one, as in a plain loop, each addition waits for the
+// one before.
+
+constexpr int kLanes = 16;
+using Vector = float __attribute__((vector_size(sizeof(float) * kLanes)));
+
+template <class T>
+inline T load(const float* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class T>
+inline void store(float* to, T value) {
+  std::memcpy(to, &value, sizeof value);
+}
+
+/// f(0), .. f(n - 1), joined by `join`, which takes two vectors or two numbers, beginning with `start`. Calls f once
+/// for each, in any order.
+template <class F, class Join>
+inline float reduce(Index n, float start, const F& f, const Join& join) {
+  Vector totals[4];
+  for (Vector& total : totals) total = start - Vector{};
+  Index i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    for (int part = 0; part < 4; ++part) {
+      Vector terms;
+#pragma omp simd
+      for (int j = 0; j < kLanes; ++j) terms[j] = f(i + part * kLanes + j);
+      totals[part] = join(totals[part], terms);
+    }
+  }
+  const Vector total = join(join(totals[0], totals[1]), join(totals[2], totals[3]));
+  float result = start;
+  for (int j = 0; j < kLanes; ++j) result = join(result, total[j]);
+  for (; i < n; ++i) result = join(result, f(i));
   return result;
 }
 
-/// y = exp(x - max x); returns its sum.
-float exponentials(const float* x, float* y, Index n) {
-  const float maximum = largest(x, n);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < n; ++i) sum += y[i] = exp_of(x[i] - maximum);
-  return sum;
+template <class F>
+inline float sum_of(Index n, const F& f) {
+  return reduce(n, 0, f, [](const auto& a, const auto& b) { return a + b; });
 }
 
+float largest(const float* x, Index n) {
+  return reduce(
+      n, x[0], [x](Index i) { return x[i]; }, [](const auto& a, const auto& b) { return a > b ? a : b; });
+}
+
+/// The sums of the two values that f(T(), i) returns for positions i, i + 1, ..., as many as T holds: a Vector, or, at
+/// the end, a number.
+template <class F>
+inline std::array<float, 2> sums_of(Index n, const F& f) {
+  Vector first[4] = {}, second[4] = {};
+  Index i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    for (int part = 0; part < 4; ++part) {
+      const auto [a, b] = f(Vector{}, i + part * kLanes);
+      first[part] += a;
+      second[part] += b;
+    }
+  }
+  for (; i + kLanes <= n; i += kLanes) {
+    const auto [a, b] = f(Vector{}, i);
+    first[0] += a;
+    second[0] += b;
+  }
+  const Vector firsts = (first[0] + first[1]) + (first[2] + first[3]);
+  const Vector seconds = (second[0] + second[1]) + (second[2] + second[3]);
+  std::array<float, 2> result{};
+  for (int j = 0; j < kLanes; ++j) result[0] += firsts[j], result[1] += seconds[j];
+  for (; i < n; ++i) {
+    const auto [a, b] = f(0.0f, i);
+    result[0] += a;
+    result[1] += b;
+  }
+  return result;
+}
+
+/// Exponentials of a row, block by block, each block less its own maximum, so that the row comes from memory once.
+class Exponentials {
+ public:
+  static constexpr Index kBlock = 4096;
+
+  /// To y, or, where that is null, to nowhere.
+  Exponentials(const float* x, float* y, Index n) {
+    if (n > kBlock * static_cast<Index>(maxima_.size())) throw std::length_error("hand: the row is too long");
+    float maximum = -std::numeric_limits<float>::infinity(), sum = 0;
+    for (Index at = 0, block = 0; at < n; at += kBlock, ++block) {
+      const Index size = std::min(kBlock, n - at);
+      const float own = maxima_[static_cast<std::size_t>(block)] = largest(x + at, size);
+      float own_sum = 0;
+      if (y == nullptr) {
+        own_sum = sum_of(size, [=](Index i) { return exp_of(x[at + i] - own); });
+      } else {
+        own_sum = sum_of(size, [=](Index i) { return y[at + i] = exp_of(x[at + i] - own); });
+      }
+      if (own > maximum) sum = block == 0 ? own_sum : sum * std::exp(maximum - own) + own_sum, maximum = own;
+      else sum += own_sum * std::exp(own - maximum);
+    }
+    maximum_ = maximum, sum_ = sum;
+  }
+  float maximum() const { return maximum_; }
+  float sum() const { return sum_; }
+  /// Calls f(begin, size, factor): times the factor a block is its part of the softmax.
+  template <class F>
+  void for_blocks(Index n, const F& f) const {
+    for (Index at = 0, block = 0; at < n; at += kBlock, ++block)
+      f(at, std::min(kBlock, n - at), std::exp(maxima_[static_cast<std::size_t>(block)] - maximum_) / sum_);
+  }
+
+ private:
+  std::array<float, 64> maxima_;
+  float maximum_, sum_;
+};
+
 void softmax_row(const float* x, float* y, Index n) {
-  const float factor = 1 / exponentials(x, y, n);
+  Exponentials(x, y, n).for_blocks(n, [&](Index begin, Index size, float factor) {
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) y[i] *= factor;
+    for (Index i = begin; i < begin + size; ++i) y[i] *= factor;
+  });
 }
 
 void softmax_row_both(const float* x, const float* g, float* y, float* dx, Index n) {
-  const float factor = 1 / exponentials(x, y, n);
   float dot = 0;
-#pragma omp simd reduction(+ : dot)
-  for (Index i = 0; i < n; ++i) {
-    y[i] *= factor;
-    dot += y[i] * g[i];
-  }
+  Exponentials(x, y, n).for_blocks(n, [&](Index begin, Index size, float factor) {
+    dot += sum_of(size, [=](Index i) { return (y[begin + i] *= factor) * g[begin + i]; });
+  });
 #pragma omp simd
   for (Index i = 0; i < n; ++i) dx[i] = y[i] * (g[i] - dot);
 }
@@ -108,14 +206,16 @@ void softmax_row_both(const float* x, const float* g, float* y, float* dx, Index
 struct Moments {
   float mean, scale;  // and 1 / standard deviation
 };
+/// In one pass, from deviations from the mean of the row's beginning, which is near enough for nothing to cancel.
 Moments moments(const float* x, Index n) {
-  float sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < n; ++i) sum += x[i];
-  const float mean = sum / static_cast<float>(n);
-#pragma omp simd reduction(+ : squares)
-  for (Index i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  return {mean, 1 / std::sqrt(squares / static_cast<float>(n) + 1e-5f)};
+  const Index some = std::min<Index>(n, 4 * kLanes);
+  const float guess = sum_of(some, [x](Index i) { return x[i]; }) / static_cast<float>(some);
+  const auto [sum, squares] = sums_of(n, [x, guess](auto zero, Index i) {
+    const auto deviation = load<decltype(zero)>(x + i) - guess;
+    return std::pair(deviation, deviation * deviation);
+  });
+  const float shift = sum / static_cast<float>(n), variance = squares / static_cast<float>(n) - shift * shift;
+  return {guess + shift, 1 / std::sqrt(variance + 1e-5f)};
 }
 
 void layer_norm_row(const float* x, const float* weight, const float* bias, float* y, Index n) {
@@ -127,36 +227,34 @@ void layer_norm_row(const float* x, const float* weight, const float* bias, floa
 void layer_norm_row_both(const float* x, const float* weight, const float* bias, const float* g, float* y, float* dx,
                          float* dweight, float* dbias, Index n) {
   const auto [mean, scale] = moments(x, n);
-  float sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-  for (Index i = 0; i < n; ++i) {
-    const float normal = (x[i] - mean) * scale, weighted = g[i] * weight[i];
-    y[i] = normal * weight[i] + bias[i];
-    dweight[i] += g[i] * normal;
-    dbias[i] += g[i];
-    sum += weighted;
-    dot += weighted * normal;
-  }
+  auto [sum, dot] = sums_of(n, [=, mean = mean, scale = scale](auto zero, Index i) {
+    using T = decltype(zero);
+    const T gradient = load<T>(g + i), w = load<T>(weight + i);
+    const T normal = (load<T>(x + i) - mean) * scale, weighted = gradient * w;
+    store<T>(y + i, normal * w + load<T>(bias + i));
+    store<T>(dweight + i, load<T>(dweight + i) + gradient * normal);
+    store<T>(dbias + i, load<T>(dbias + i) + gradient);
+    return std::pair(weighted, weighted * normal);
+  });
   sum /= static_cast<float>(n), dot /= static_cast<float>(n);
 #pragma omp simd
   for (Index i = 0; i < n; ++i) dx[i] = scale * (g[i] * weight[i] - sum - (x[i] - mean) * scale * dot);
 }
 
 float cross_entropy_row(const float* x, Index target, Index n) {
-  const float maximum = largest(x, n);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < n; ++i) sum += exp_of(x[i] - maximum);
-  return std::log(sum) - (x[target] - maximum);
+  const Exponentials e(x, nullptr, n);
+  return std::log(e.sum()) - (x[target] - e.maximum());
 }
 
 /// `share` is what the row's loss counts for.
 float cross_entropy_row_both(const float* x, Index target, float share, float* dx, Index n) {
-  const float maximum = largest(x, n), sum = exponentials(x, dx, n), factor = share / sum;
+  const Exponentials e(x, dx, n);
+  e.for_blocks(n, [&](Index begin, Index size, float factor) {
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) dx[i] *= factor;
+    for (Index i = begin; i < begin + size; ++i) dx[i] *= share * factor;
+  });
   dx[target] -= share;
-  return std::log(sum) - (x[target] - maximum);
+  return std::log(e.sum()) - (x[target] - e.maximum());
 }
 
 constexpr float kRootHalf = 0.70710678f, kDensity = 0.39894228f;  // of the normal distribution at 0

@@ -23,9 +23,10 @@ constexpr const char* kHelp =
     R"(usage: %s [--about | --list | --check] [--workload NAME | --filter REGEX] [--setting NAME] [--threads N]
           [--repetitions K] [--seconds S]
 Prints a line of JSON for each workload: the time of an iteration in each of K repetitions, which together take about S
-seconds (0: one iteration each), and by how much the resident memory grew at its peak.
+seconds (0: one iteration each), and by how much the resident memory had grown when inputs and parameters were there,
+and at its peak.
   --about     the versions of the libraries instead
-  --list      the names of the workloads, and their settings, instead
+  --list      instead, of each workload, its name, the bytes that it must move (0: not what limits it), its settings
   --check     instead of times the numbers that five iterations computed, to compare with another library's
 )";
 
@@ -161,7 +162,7 @@ int run(int argc, char** argv, const std::function<Peer()>& make_peer) {
       if (!std::regex_search(workload.name, filter)) continue;
       found = true;
       if (arguments.mode == "--list") {
-        std::printf("%s", workload.name.c_str());
+        std::printf("%s %lld", workload.name.c_str(), static_cast<long long>(workload.bytes));
         for (const std::string& setting : workload.settings) std::printf(" %s", setting.c_str());
         std::printf("\n");
         continue;
@@ -178,10 +179,12 @@ int run(int argc, char** argv, const std::function<Peer()>& make_peer) {
           std::printf(",\"numbers\":[%s]}\n", text.c_str());
         } else {
           std::int64_t iterations = 0;
+          const long made_kb = status_kb("VmRSS");
           const std::vector<double> times = measure(work, arguments, &iterations);
-          std::printf(",\"iterations\":%lld,\"seconds\":%s,\"bytes\":%lld,\"start_kb\":%ld,\"peak_growth_kb\":%ld}\n",
-                      static_cast<long long>(iterations), joined(times).c_str(), static_cast<long long>(workload.bytes),
-                      start_kb, status_kb("VmHWM") - start_kb);
+          std::printf(",\"iterations\":%lld,\"seconds\":%s,\"bytes\":%lld", static_cast<long long>(iterations),
+                      joined(times).c_str(), static_cast<long long>(workload.bytes));
+          std::printf(",\"start_kb\":%ld,\"made_growth_kb\":%ld,\"peak_growth_kb\":%ld}\n", start_kb,
+                      made_kb - start_kb, status_kb("VmHWM") - start_kb);
         }
         std::fflush(stdout);
       }

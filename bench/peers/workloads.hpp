@@ -65,9 +65,9 @@ std::vector<T> initial(const std::string& name, const Sizes& shape) {
   return values;
 }
 
-/// How many different inputs a workload takes in turn: some, and not more than 64 MB of them.
+/// How many different inputs a workload takes in turn: some, but few when they are large, since they count as memory.
 inline int pool_size(std::int64_t bytes) {
-  return static_cast<int>(std::clamp<std::int64_t>((64 << 20) / std::max<std::int64_t>(bytes, 1), 2, 16));
+  return static_cast<int>(std::clamp<std::int64_t>((2 << 20) / std::max<std::int64_t>(bytes, 1), 2, 16));
 }
 
 /// Choices that go on, for what must never repeat.
