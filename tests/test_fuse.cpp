@@ -243,6 +243,19 @@ TEST_CASE("programs made at random") {
   }
 }
 
+TEST_CASE("a value for each row lies in memory as it does by itself, so that what reads it later has the same bits") {
+  const Tensor x = ad::randn({70, 300}), y = ad::randn({300, 70, 5});
+  ad::eval(x, y);
+  const auto sum_of_rows = [&](bool looked_at) {
+    const Tensor rows = ad::exp(x.t().unsqueeze(-1));
+    if (looked_at) ad::eval(rows);
+    const Tensor product = y * rows, sum = ad::sum(rows, 0);
+    ad::eval(product, sum);
+    return sum;
+  };
+  CHECK(same_bits(sum_of_rows(false), sum_of_rows(true)));
+}
+
 TEST_CASE("composites are one step") {
   const Tensor x = ad::randn({64, 100}), weight = ad::rand({100});
   ad::eval(x, weight);

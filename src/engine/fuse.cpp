@@ -266,19 +266,22 @@ bool Program::prepare() {
   }
 
   // All members of the group's shape have to lie in the same order, which follows from their inputs as it does when
-  // they are computed one by one.
+  // they are computed one by one; those with a value for each row have to lie row-major.
   bool known = false;
   MemoryOrder order_of_member[kMostMembers];
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
     order_of_member[i] = MemoryOrder(node.shape.size());
-    if (node.shape != *shape_) continue;
     if (node.value.data) continue;  // moved above: an input
     MemoryOrder order(node.shape.size());
     for (int k = 0; k < node.input_count() && order.is_row_major(); ++k) {
       const Node& input = *node.input(k);
       if (input.shape != node.shape) continue;
       order = is_inside(&input) ? order_of_member[input.mark] : MemoryOrder(input.shape, input.value.strides);
+    }
+    if (node.shape != *shape_) {
+      if (!order.is_row_major()) return false;
+      continue;
     }
     order_of_member[i] = order;
     if (!known) order_ = order;
