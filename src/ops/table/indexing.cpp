@@ -181,12 +181,12 @@ Row scatter_row() {
           [call](const Tensors&) {
             return call({3}, 0, tensor({0, 3}), {2});
           },
-          {"3"}),
+          {"index 3", "position 1", "dim 0 has size 3", "[0, 3)"}),
       value_error_when_computed(
           [call](const Tensors&) {
             return call({3}, 0, tensor({0, -1}), {2});
           },
-          {"-1", "3"}),
+          {"index -1", "dim 0 has size 3", "[0, 3)"}),
   };
   return row;
 }
@@ -229,9 +229,14 @@ Row index_select_row() {
       shape_error([](const Tensors&) { return index_select(zeros({3}), 1, zeros({2}, int64)); }, {"1", "(3,)"}),
       value_error_when_computed(
           [](const Tensors&) {
-            return index_select(zeros({3, 2}), 0, tensor({0, 3}));
+            return index_select(zeros({2, 3}), 1, tensor({0, 3}));
           },
-          {"3"}),
+          {"index 3", "position 1", "dim 1 has size 3", "[0, 3)"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return index_select(zeros({2, 3}), 1, tensor({0, -1}));
+          },
+          {"index -1", "dim 1 has size 3", "[0, 3)"}),
   };
   return row;
 }
@@ -280,9 +285,9 @@ Row index_add_row() {
       value_error([](const Tensors&) { return index_add(zeros({3}, uint8), 0, tensor({0}), zeros({1}, uint8), -1); },
                   {"-1", "uint8"}),
       value_error_when_computed([](const Tensors&) { return index_add(zeros({3}), 0, tensor({3}), zeros({1})); },
-                                {"3"}),
+                                {"index 3", "dim 0 has size 3", "[0, 3)"}),
       value_error_when_computed([](const Tensors&) { return index_add(zeros({3}), 0, tensor({-1}), zeros({1})); },
-                                {"-1", "3"}),
+                                {"index -1", "dim 0 has size 3", "[0, 3)"}),
   };
   return row;
 }
