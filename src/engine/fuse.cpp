@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
 #include <new>
+#include <utility>
 
 namespace adjoint::detail {
 namespace {
@@ -597,12 +597,22 @@ bool Program::run(Node* const* nodes, int count) {
   return true;
 }
 
+// Kept, since it is large: what it holds is set anew for each group. What is computed after the end of its thread, by
+// objects of static lifetime, makes another one.
+thread_local Program* program = nullptr;
+struct ProgramGuard {
+  ~ProgramGuard() { delete std::exchange(program, nullptr); }
+};
+
 }  // namespace
 
 bool execute_fused(Node* const* nodes, int count) {
-  // Kept, since it is large: what it holds is set anew for each group.
-  thread_local const std::unique_ptr<Program> program = std::make_unique<Program>();
   try {
+    if (!program) {
+      program = new Program;
+      thread_local ProgramGuard guard;
+      static_cast<void>(guard);
+    }
     if (program->run(nodes, count)) return true;
   } catch (const std::bad_alloc&) {  // one by one they need less
   }
