@@ -43,7 +43,7 @@ class Lstm : public nn::Module<Lstm> {
 };
 
 /// Attention of sequences [N, T, width] to themselves, by several heads (Vaswani et al. 2017).
-/// torch.nn.MultiheadAttention(width, heads, batch_first=True).
+/// torch.nn.MultiheadAttention(width, heads, batch_first=True). `mask`, of [T, T] or undefined, is added to the scores.
 class SelfAttention : public nn::Module<SelfAttention> {
  public:
   SelfAttention(std::int64_t width, std::int64_t heads)
@@ -61,13 +61,13 @@ class SelfAttention : public nn::Module<SelfAttention> {
   void members(nn::Members& m) {
     m("in_proj_weight", in_proj_weight)("in_proj_bias", in_proj_bias)("out_proj", out_proj);
   }
-  Tensor forward(const Tensor& x) const {
+  Tensor forward(const Tensor& x, const Tensor& mask = {}) const {
     const std::int64_t width = x.size(2), each = width / heads_;
     const Tensor projected = linear(x, in_proj_weight, in_proj_bias);
     // [3, N, heads, T, each]
     const Tensor qkv = permute(reshape(projected, {x.size(0), x.size(1), 3, heads_, each}), {2, 0, 3, 1, 4});
     const Tensor scores = matmul(qkv[0] / std::sqrt(static_cast<double>(each)), transpose(qkv[1], -2, -1));
-    const Tensor attended = matmul(softmax(scores, -1), qkv[2]);
+    const Tensor attended = matmul(softmax(mask.defined() ? scores + mask : scores, -1), qkv[2]);
     return out_proj(reshape(transpose(attended, 1, 2), x.shape()));
   }
 
@@ -89,8 +89,8 @@ class EncoderLayer : public nn::Module<EncoderLayer> {
   void members(nn::Members& m) {
     m("self_attn", self_attn)("linear1", linear1)("linear2", linear2)("norm1", norm1)("norm2", norm2);
   }
-  Tensor forward(const Tensor& x) const {
-    const Tensor y = norm1(x + self_attn(x));
+  Tensor forward(const Tensor& x, const Tensor& mask = {}) const {
+    const Tensor y = norm1(x + self_attn(x, mask));
     return norm2(y + linear2(relu(linear1(y))));
   }
 };

@@ -72,11 +72,11 @@ bool Node::try_add_use() noexcept {
 }
 
 void Node::drop_uses(std::int64_t counts) noexcept {
-  if (uses_of(uses_.fetch_sub(counts, std::memory_order_acq_rel)) == 1) settle(this);
+  if (uses_of(take_from(uses_, counts)) == 1) settle(this);
 }
 
 void Node::drop_link() noexcept {
-  if (links_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+  if (take_from(links_, 1) == 1) {
     dying_ = true;
     settle(this);
   }
@@ -126,7 +126,7 @@ void Node::set_inputs(Node* const* inputs, int count) {
   inputs_ = count <= kInlineInputs ? inline_inputs_ : new std::atomic<std::uintptr_t>[static_cast<std::size_t>(count)];
   input_count_ = count;
   for (int i = 0; i < count; ++i) {
-    inputs[i]->uses_.fetch_add(kReadersUse, std::memory_order_relaxed);
+    add_to(inputs[i]->uses_, kReadersUse);
     inputs[i]->add_link();
     inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
   }
@@ -153,7 +153,7 @@ void Node::drop_what_was_read() noexcept {
   for (int i = 0; i < input_count_; ++i) {
     Node* node = input(i);
     if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value()) {
-      node->uses_.fetch_sub(kReader, std::memory_order_acq_rel);
+      take_from(node->uses_, kReader);
     } else {
       inputs_[i].store(reinterpret_cast<std::uintptr_t>(node), std::memory_order_relaxed);
       node->drop_uses(kReadersUse);
@@ -240,7 +240,7 @@ bool Cell::try_add_use() noexcept {
 }
 
 void Cell::drop_use() noexcept {
-  if (uses_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (take_from(uses_, 1) != 1) return;
   if (current_) current_->drop_use();
   if (committed_) committed_->drop_use();
   current_ = committed_ = nullptr;
@@ -249,7 +249,7 @@ void Cell::drop_use() noexcept {
 }
 
 void Cell::drop_link() noexcept {
-  if (links_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  if (take_from(links_, 1) == 1) delete this;
 }
 
 Node* Cell::make_leaf(Node* source) {

@@ -14,6 +14,7 @@
 // All of this is iterative: a chain of a million nodes is freed without recursion.
 #pragma once
 
+#include "core/counter.hpp"
 #include "core/operation.hpp"
 #include "core/storage.hpp"
 
@@ -70,11 +71,11 @@ class Node {
 
   // -- counting
   /// Only for one who knows of a use, or holds the owner's lock and knows of a pending one.
-  void add_use() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void add_use() noexcept { add_to(uses_, 1); }
   /// A use, unless there is none left.
   bool try_add_use() noexcept;
   void drop_use() noexcept { drop_uses(1); }
-  void add_link() noexcept { links_.fetch_add(1, std::memory_order_relaxed); }
+  void add_link() noexcept { add_to(links_, 1); }
   void drop_link() noexcept;
   std::int32_t uses() const noexcept { return uses_of(uses_.load(std::memory_order_acquire)); }
   /// How often pending nodes read this one.
@@ -127,7 +128,7 @@ class Node {
   const Dtype dtype;
   bool requires_grad = false;
   Schedule schedule = Schedule::none;
-  std::int32_t mark = 0;  // for the evaluation under way: a step's number, and a place in it
+  std::int32_t mark = 0;   // for the evaluation under way: a step's number, and a place in it
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
   const Operation* released_by = nullptr;
   std::size_t pending_index = 0;                    // in its owner's list
@@ -175,9 +176,9 @@ class Cell {
  public:
   /// A cell with one use, whose value is that of `source` (used).
   static Cell* make(Node* source, bool requires_grad);
-  void add_use() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void add_use() noexcept { add_to(uses_, 1); }
   void drop_use() noexcept;
-  void add_link() noexcept { links_.fetch_add(1, std::memory_order_relaxed); }
+  void add_link() noexcept { add_to(links_, 1); }
   void drop_link() noexcept;
   /// Whether a handle is left.
   bool is_alive() const noexcept { return uses_.load(std::memory_order_acquire) > 0; }

@@ -1,6 +1,8 @@
 // Memory for tensors' elements.
 #pragma once
 
+#include "core/counter.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -21,9 +23,9 @@ class Storage {
 
   void* data() const noexcept { return data_; }
   std::size_t bytes() const noexcept { return bytes_; }
-  void add_ref() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void add_ref() noexcept { add_to(refs_, 1); }
   void drop_ref() noexcept {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    if (take_from(refs_, 1) == 1) destroy();
   }
   bool is_shared() const noexcept { return refs_.load(std::memory_order_acquire) != 1; }
   /// A user has a pointer into it: it must never be written again.

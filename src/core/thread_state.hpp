@@ -35,6 +35,8 @@ struct ThreadState {
   std::atomic<bool> pending_is_stale{false};
   /// At this size the list is gone through.
   std::size_t pending_limit = 1024;
+  /// What the last evaluation worked with, for the next one (engine/evaluate.cpp).
+  void* workspace = nullptr;
   /// Bytes that were live after the last evaluation.
   std::int64_t live_bytes = 0;
 

@@ -5,15 +5,33 @@
 #include "engine/threads.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace adjoint::detail {
 namespace {
 
+struct Frame {
+  Node* node;
+  int next;
+};
+
+/// The lists of an evaluation. They are kept for the next one of the thread, so that a step of a training allocates
+/// none.
+struct Workspace {
+  std::vector<ThreadState*> locked;
+  std::vector<ThreadState*> foreign;  // found while scheduling, and not locked
+  std::vector<Frame> stack;
+  std::vector<Node*> plan;
+  std::vector<Node*> roots;  // used, so that what became of them can be told
+  std::vector<Cell*> cells;  // those whose leaves are computed; used
+  Steps steps;
+};
+
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
 class Evaluation {
  public:
-  explicit Evaluation(ThreadState& state) : state_(state) {}
+  explicit Evaluation(ThreadState& state) : state_(state), workspace_(take_workspace(state)) {}
   ~Evaluation();
   Evaluation(const Evaluation&) = delete;
   Evaluation& operator=(const Evaluation&) = delete;
@@ -24,25 +42,30 @@ class Evaluation {
   std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
 
  private:
+  static std::unique_ptr<Workspace> take_workspace(ThreadState& state) {
+    // The first evaluation has none, nor has one inside of another.
+    if (!state.workspace) return std::make_unique<Workspace>();
+    return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
+  }
   void lock(std::vector<ThreadState*> states);
   void unlock();
   bool schedule(Node* root);
   void unschedule(std::size_t first);
   void schedule_what_is_fed();
   bool is_locked(const Node& node) const {
-    return std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
+    return node.owner == &state_ || std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
   void run_step(Node* const* nodes, int count);
   void compute(Node& node);
   void forget(Node& node);
 
   ThreadState& state_;
-  std::vector<ThreadState*> locked_;
-  std::vector<ThreadState*> foreign_;  // found while scheduling, and not locked
-  std::vector<Node*> plan_;
-  Steps steps_;
-  std::vector<Node*> roots_;  // used, so that what became of them can be told
-  std::vector<Cell*> cells_;  // those whose leaves are computed; used
+  std::unique_ptr<Workspace> workspace_;
+  std::vector<ThreadState*>& locked_ = workspace_->locked;
+  std::vector<ThreadState*>& foreign_ = workspace_->foreign;
+  std::vector<Node*>& plan_ = workspace_->plan;
+  std::vector<Node*>& roots_ = workspace_->roots;
+  std::vector<Cell*>& cells_ = workspace_->cells;
   std::exception_ptr error_;  // the first
   bool reverted_ = false;
 };
@@ -52,6 +75,10 @@ Evaluation::~Evaluation() {
   for (Cell* cell : cells_) cell->drop_use();
   for (Node* node : roots_) node->drop_use();
   unlock();
+  cells_.clear();
+  roots_.clear();
+  constexpr std::size_t kept = std::size_t{1} << 16;
+  if (!state_.workspace && plan_.capacity() <= kept) state_.workspace = workspace_.release();
 }
 
 // Locks in the order of addresses, so that two evaluations never wait for each other.
@@ -74,7 +101,8 @@ void Evaluation::plan(Node* const* roots, int count) {
     roots[i]->add_use();
     roots_.push_back(roots[i]);
   }
-  lock({&state_});
+  state_.mutex.lock();
+  locked_.push_back(&state_);
   for (;;) {
     bool complete = true;
     for (int i = 0; i < count && complete; ++i) complete = schedule(roots[i]);
@@ -92,11 +120,8 @@ void Evaluation::plan(Node* const* roots, int count) {
 
 // Depth first, with a stack of our own. Returns false when a lock is missing; then the plan is of no use.
 bool Evaluation::schedule(Node* root) {
-  struct Frame {
-    Node* node;
-    int next;
-  };
-  std::vector<Frame> stack;
+  std::vector<Frame>& stack = workspace_->stack;
+  stack.clear();
   const auto enter = [&](Node* node) {
     if (node->state() != State::pending) return true;
     if (!is_locked(*node)) {
@@ -181,8 +206,9 @@ void Evaluation::run() {
     if (plan_.size() == 1 || !state_.fuse) {
       for (Node* node : plan_) run_step(&node, 1);
     } else {
-      steps_.build(plan_);
-      for (int step = 0; step < steps_.size(); ++step) run_step(steps_.begin(step), steps_.count(step));
+      Steps& steps = workspace_->steps;
+      steps.build(plan_);
+      for (int step = 0; step < steps.size(); ++step) run_step(steps.begin(step), steps.count(step));
     }
   }
   plan_.clear();

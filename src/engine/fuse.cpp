@@ -168,12 +168,14 @@ class Program {
   /// How a node's shape relates to the group's: the same, one value per row with sizes of 1 in place of its dims, or
   /// without these.
   enum class Form : std::uint8_t { full, kept, removed };
+  using Reduction = void (*)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride,
+                             void* output);
   struct Instruction {
     enum class Kind : std::uint8_t { tile, reduce, random, expand } kind;
     std::uint8_t inputs;
     std::int16_t input[3], output;
     kernels::TileKernel kernel;
-    void (*reduce)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride, void* output);
+    Reduction reduce;
     const Node* node;
   };
 
@@ -186,6 +188,7 @@ class Program {
     return node.shape == *shape_ ? Form::full : node.shape.size() == shape_->size() ? Form::kept : Form::removed;
   }
   bool prepare();
+  bool find_order();
   bool translate(int index);
   int new_value(bool per_row, std::size_t element) noexcept;
   int value_of(const Node& input, Form form);
@@ -265,37 +268,49 @@ bool Program::prepare() {
     if (!is_inside(node.input(0))) node.operation->execute(node);
   }
 
-  // All members of the group's shape have to lie in the same order, which follows from their inputs as it does when
-  // they are computed one by one; those with a value for each row have to lie row-major.
-  bool known = false;
-  MemoryOrder order_of_member[kMostMembers];
-  for (int i = 0; i < count_; ++i) {
-    const Node& node = *nodes_[i];
-    order_of_member[i] = MemoryOrder(node.shape.size());
-    if (node.value.data) continue;  // moved above: an input
-    MemoryOrder order(node.shape.size());
-    for (int k = 0; k < node.input_count() && order.is_row_major(); ++k) {
-      const Node& input = *node.input(k);
-      if (input.shape != node.shape) continue;
-      order = is_inside(&input) ? order_of_member[input.mark] : MemoryOrder(input.shape, input.value.strides);
-    }
-    if (node.shape != *shape_) {
-      if (!order.is_row_major()) return false;
-      continue;
-    }
-    order_of_member[i] = order;
-    if (!known) order_ = order;
-    else if (order != order_) return false;
-    known = true;
-  }
-  if (!known) order_ = MemoryOrder(shape_->size());
-  if (has_rows_ && !order_.is_row_major()) return false;
+  if (!find_order()) return false;
   memory_shape_ = order_.apply(*shape_);
 
   length_ = row_length(*shape_, row_dims_);
   rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
   rows_ = numel(rows_shape_);
   return true;
+}
+
+/// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
+/// are computed one by one; those with a value for each row have to lie row-major.
+bool Program::find_order() {
+  order_ = MemoryOrder(shape_->size());
+  const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
+  bool any_other = false;  // than row-major
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    if (node.value.data) continue;  // moved already: an input
+    for (int k = 0; k < node.input_count(); ++k) {
+      const Node& input = *node.input(k);
+      if (is_inside(&input) || input.shape != node.shape || is_row_major(input.shape, input.value.strides)) continue;
+      if (is_of_shape(node)) any_other = true;
+      else if (!MemoryOrder(input.shape, input.value.strides).is_row_major()) return false;
+    }
+  }
+  if (!any_other) return true;
+  bool known = false;
+  MemoryOrder order_of_member[kMostMembers];
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    if (!is_of_shape(node)) continue;
+    MemoryOrder order(node.shape.size());
+    for (int k = 0; k < node.input_count() && order.is_row_major(); ++k) {
+      const Node& input = *node.input(k);
+      if (input.shape != node.shape) continue;
+      order = is_inside(&input) ? order_of_member[input.mark] : MemoryOrder(input.shape, input.value.strides);
+    }
+    order_of_member[i] = order;
+    if (!known) order_ = order;
+    else if (order != order_) return false;
+    known = true;
+  }
+  return !has_rows_ || order_.is_row_major();
 }
 
 int Program::new_value(bool per_row, std::size_t element) noexcept {
@@ -374,39 +389,50 @@ bool Program::translate(int index) {
     return true;
   }
   const Form form = form_of(node);
-  Instruction instruction{Instruction::Kind::tile, 0, {kNone, kNone, kNone}, kNone, nullptr, nullptr, &node};
   const kernels::Table& table = kernels::table();
+  Instruction::Kind what = Instruction::Kind::tile;
+  kernels::TileKernel kernel = nullptr;
+  Reduction reduce = nullptr;
+  int inputs = 0;
+  std::int16_t input_values[3] = {kNone, kNone, kNone};
   if (kind == Kind::random) {
-    instruction.kind = Instruction::Kind::random;
+    what = Instruction::Kind::random;
   } else if (kind == Kind::reduction) {
     const Node& input = *node.input(0);
     // Inputs that lie in another way, or repeat, are reduced in another way (execute_reduction.cpp).
     if (is_inside(&input) ? values_[member_value_[input.mark]].per_row
                           : !is_row_major(input.shape, input.value.strides))
       return false;
-    instruction.kind = Instruction::Kind::reduce;
-    instruction.reduce = table.reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
-    instruction.inputs = 1;
-    instruction.input[0] = static_cast<std::int16_t>(value_of(input, Form::full));
-    if (instruction.input[0] == kNone) return false;
+    what = Instruction::Kind::reduce;
+    reduce = table.reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
+    inputs = 1;
+    input_values[0] = static_cast<std::int16_t>(value_of(input, Form::full));
+    if (input_values[0] == kNone) return false;
   } else {
     const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
     if (node.operation->execute == execute_cast) {
-      instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
+      kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
     } else {
       const Dtype dtype = node.input(tile == kernels::Tile::where ? 1 : 0)->dtype;
-      instruction.kernel = table.tile[node.operation->kernel][static_cast<int>(dtype)];
+      kernel = table.tile[node.operation->kernel][static_cast<int>(dtype)];
     }
-    instruction.inputs = static_cast<std::uint8_t>(node.input_count());
+    inputs = node.input_count();
     for (int k = 0; k < node.input_count(); ++k) {
       const int value = value_of(*node.input(k), form);
       if (value == kNone) return false;
-      instruction.input[k] = static_cast<std::int16_t>(value);
+      input_values[k] = static_cast<std::int16_t>(value);
     }
   }
+  // Written here, behind the instructions that spread its inputs.
+  Instruction& instruction = instructions_[instruction_count_++];
+  instruction.kind = what;
+  instruction.inputs = static_cast<std::uint8_t>(inputs);
+  for (int k = 0; k < inputs; ++k) instruction.input[k] = input_values[k];
   instruction.output = member_value_[index] =
       static_cast<std::int16_t>(new_value(form != Form::full, size_of(node.dtype)));
-  instructions_[instruction_count_++] = instruction;
+  instruction.kernel = kernel;
+  instruction.reduce = reduce;
+  instruction.node = &node;
   return true;
 }
 
