@@ -191,6 +191,8 @@ class Cell {
   void assign(Node* source);
   /// Whether a leaf is an assignment that is not committed.
   bool is_update(const Node* leaf) const noexcept { return committed_ && leaf->version > committed_->version; }
+  /// Whether a leaf holds the value to go back to, and the cell alone keeps it.
+  bool goes_back_to(const Node* leaf) const noexcept { return committed_ == leaf; }
   /// During an evaluation: `leaf`, of this cell, was computed (and something uses it).
   void propose(Node* leaf) noexcept;
   /// After an evaluation: what it computed is the cell's value.

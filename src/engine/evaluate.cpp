@@ -26,6 +26,8 @@ struct Workspace {
   std::vector<Node*> roots;  // used, so that what became of them can be told
   std::vector<Cell*> cells;  // those whose leaves are computed; used
   Steps steps;
+  LateGroups late;
+  std::vector<int> ready;  // steps that are prepared to be the last
 };
 
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
@@ -55,7 +57,9 @@ class Evaluation {
   bool is_locked(const Node& node) const {
     return node.owner == &state_ || std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
+  void run_late_steps();
   void run_step(Node* const* nodes, int count);
+  void finish_step(Node* const* nodes, int count, bool computed);
   void compute(Node& node);
   void forget(Node& node);
 
@@ -67,6 +71,7 @@ class Evaluation {
   std::vector<Node*>& roots_ = workspace_->roots;
   std::vector<Cell*>& cells_ = workspace_->cells;
   std::exception_ptr error_;  // the first
+  bool failed_ = false;       // some node
   bool reverted_ = false;
 };
 
@@ -208,7 +213,9 @@ void Evaluation::run() {
     } else {
       Steps& steps = workspace_->steps;
       steps.build(plan_);
-      for (int step = 0; step < steps.size(); ++step) run_step(steps.begin(step), steps.count(step));
+      for (int step = 0; step < steps.size(); ++step)
+        if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step));
+      run_late_steps();
     }
   }
   plan_.clear();
@@ -220,16 +227,45 @@ void Evaluation::run() {
   state_.live_bytes = Storage::live_bytes();
 }
 
+// New values of cells, which nothing in this evaluation reads: when all else is computed, and all memory allocated, so
+// that nothing can fail any more, they may be written over the old ones.
+void Evaluation::run_late_steps() {
+  Steps& steps = workspace_->steps;
+  LateGroups& late = workspace_->late;
+  std::vector<int>& ready = workspace_->ready;  // those that are prepared
+  ready.clear();
+  const auto run = [&](int step) { run_step(steps.begin(step), steps.count(step)); };
+  const int leaves = steps.size() - 1;
+  for (int step = 0; step < leaves; ++step) {
+    if (!steps.is_late(step)) continue;
+    if (!failed_ && late.add(steps.begin(step), steps.count(step))) ready.push_back(step);
+    else run(step);
+  }
+  if (!failed_ && late.allocate_buffers()) {
+    late.compute();
+    for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
+  } else {
+    late.give_up();
+    for (int step : ready) run(step);
+  }
+  finish_step(steps.begin(leaves), steps.count(leaves), false);
+}
+
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count) {
-  const bool fused = count > 1 && execute_fused(nodes, count);
+  finish_step(nodes, count, count > 1 && execute_fused(nodes, count));
+}
+
+// `computed`: their values are there, else they are computed one by one.
+void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
   for (int i = 0; i < count; ++i) {
     Node* node = nodes[i];
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
-    if (fused) node->set_computed();
+    if (computed) node->set_computed();
     else compute(*node);
+    failed_ |= node->state() == State::failed;
     if (cell && node->is_computed()) cell->propose(node);
     if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;
     forget(*node);

@@ -108,11 +108,16 @@ bool Steps::join(Group& group, const Node& node) const noexcept {
 void Steps::build(const std::vector<Node*>& plan) {
   groups_.clear();
   for (Node* node : plan) node->mark = -1;
+  // Cells' new leaves that nothing here reads come last, together, and so keep nobody from being computed late.
+  groups_.emplace_back();
+  groups_[kLeaves].leaves = groups_[kLeaves].late = true;
   for (auto at = plan.rbegin(); at != plan.rend(); ++at) {
     Node& node = **at;
     const int reader = node.mark;
-    if (reader < 0 || !groups_[static_cast<std::size_t>(reader)].shape ||
-        !join(groups_[static_cast<std::size_t>(reader)], node)) {
+    if (reader < 0 && node.cell) {
+      node.mark = kLeaves;
+    } else if (reader < 0 || !groups_[static_cast<std::size_t>(reader)].shape ||
+               !join(groups_[static_cast<std::size_t>(reader)], node)) {
       node.mark = static_cast<std::int32_t>(groups_.size());
       const Kind kind = kind_of(node);
       Group group;
@@ -122,12 +127,20 @@ void Steps::build(const std::vector<Node*>& plan) {
         group.row_dims = reduced_row_dims(node);
         if (group.row_dims != 0) group.shape = &node.input(0)->shape;
       }
+      if (group.shape) group.late = reader >= 0;  // until it is known who reads it
       groups_.push_back(group);
     }
     ++groups_[static_cast<std::size_t>(node.mark)].members;
     for (int i = 0; i < node.input_count(); ++i)
       if (Node* input = node.input(i); input->schedule != Schedule::none)
         input->mark = std::max(input->mark, node.mark);
+  }
+  for (const Node* node : plan) {
+    const Group& reader = groups_[static_cast<std::size_t>(node->mark)];
+    if (reader.leaves) continue;
+    for (int i = 0; i < node->input_count(); ++i)
+      if (const Node* input = node->input(i); input->schedule != Schedule::none && input->mark != node->mark)
+        groups_[static_cast<std::size_t>(input->mark)].late = false;
   }
   // By steps, the last created first; within a step in the order of the plan.
   const std::size_t steps = groups_.size();
@@ -141,12 +154,17 @@ void Steps::build(const std::vector<Node*>& plan) {
 
 // -- execution --------------------------------------------------------------------------------------------------------
 
-namespace {
-
 /// A group as a program: instructions over a block of rows, on buffers, and on inputs' and results' memory.
 class Program {
  public:
-  bool run(Node* const* nodes, int count);
+  /// Translates a group, and allocates memory for its results. False where it has to be computed node by node; then,
+  /// and when it throws std::bad_alloc, forget().
+  bool plan(Node* const* nodes, int count, bool late);
+  /// The bytes that compute() wants, or 0.
+  std::size_t buffer_bytes() const noexcept;
+  void compute(std::byte* buffers);
+  /// Lets go of the results' memory, to which nothing has been written.
+  void forget() noexcept;
 
  private:
   static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
@@ -222,7 +240,9 @@ class Program {
   Shape rows_shape_;                    // the dims before a row
   std::int64_t rows_, length_, block_;  // rows, elements of a row, rows of a block
   bool is_long_;                        // a block is one row, and longer than a tile
+  std::int64_t per_chunk_, chunks_;     // rows
   std::int64_t buffer_bytes_;
+  bool late_;
   int buffers_;
   std::size_t widest_;
 
@@ -240,10 +260,14 @@ class Program {
   bool materialized_[kMostMembers];
 };
 
+namespace {
+
 /// Whether the derivative of a computed reader will still read its i-th input.
 bool keeps_input(const Node& reader, int i) noexcept {
   return reader.requires_grad && !reader.released_by && (reader.reads >> i & 1);
 }
+
+}  // namespace
 
 /// The dims of the group, found as Steps found them.
 bool Program::prepare() {
@@ -473,6 +497,12 @@ void Program::find_materialized() {
   }
 }
 
+/// Whether a member's value is to be the cell's.
+bool is_new_value_of(const Node& node, const Cell* cell) noexcept {
+  const Node& leaf = *cell->current();
+  return leaf.has_inputs() && leaf.input_count() == 1 && leaf.input(0) == &node;
+}
+
 /// Memory for what is materialized: an input's that nobody reads any more, or new one.
 void Program::place_results() {
   bool taken[kMostExternals] = {};
@@ -498,7 +528,10 @@ void Program::place_results() {
             ++readers;
             kept |= keeps_input(*nodes_[i], k);
           }
-      if (kept || input.uses() != readers) continue;
+      // What a cell would go back to is kept by the cell, too.
+      const bool replaced =
+          late_ && input.cell && input.cell->goes_back_to(&input) && is_new_value_of(node, input.cell);
+      if (kept || input.uses() != readers + replaced) continue;
       node.alias_value(input.value, 0, order_.strides(node.shape));
       taken[e] = donated = true;
     }
@@ -629,9 +662,10 @@ void Program::execute(std::int64_t first_row, std::int64_t last_row, std::byte* 
   }
 }
 
-bool Program::run(Node* const* nodes, int count) {
+bool Program::plan(Node* const* nodes, int count, bool late) {
   nodes_ = nodes;
   count_ = count;
+  late_ = late;
   if (!prepare()) return false;
   for (int i = 0; i < count_; ++i)
     if (!translate(i)) return false;
@@ -645,57 +679,113 @@ bool Program::run(Node* const* nodes, int count) {
   const auto widest = static_cast<std::int64_t>(widest_);
   const std::int64_t most =
       std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, buffers_)) / 64 * 64, kShortestBlock, kLongestBlock);
-  if (has_rows_) {
-    block_ = std::min(rows_, std::max<std::int64_t>(1, most / length_));
-  } else {
-    block_ = std::min(rows_, most);
-  }
+  block_ = has_rows_ ? std::min(rows_, std::max<std::int64_t>(1, most / length_)) : std::min(rows_, most);
   buffer_bytes_ = (block_ * length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks.
-  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / (block_ * length_)) * block_,
-                     chunks = (rows_ + per_chunk - 1) / per_chunk;
+  per_chunk_ = std::max<std::int64_t>(1, kGrain / (block_ * length_)) * block_;
+  chunks_ = (rows_ + per_chunk_ - 1) / per_chunk_;
+  return true;
+}
+
+std::size_t Program::buffer_bytes() const noexcept {
   const auto bytes = static_cast<std::size_t>(buffer_bytes_ * buffers_);
-  if (chunks == 1 && bytes <= kBlockBytes) {
-    alignas(64) std::byte buffers[kBlockBytes];
-    execute(0, rows_, buffers);
+  return chunks_ == 1 && bytes <= kBlockBytes ? 0 : bytes * static_cast<std::size_t>(team_size(chunks_));
+}
+
+void Program::compute(std::byte* buffers) {
+  if (chunks_ == 1 && !buffers) {
+    alignas(64) std::byte few[kBlockBytes];
+    execute(0, rows_, few);
   } else {
-    Storage* storage = bytes ? Storage::allocate(bytes * static_cast<std::size_t>(team_size(chunks))) : nullptr;
-    auto* buffers = storage ? static_cast<std::byte*>(storage->data()) : nullptr;
-    parallel_for_team(chunks, [&](std::int64_t chunk, int thread) {
-      execute(chunk * per_chunk, std::min(rows_, (chunk + 1) * per_chunk),
-              buffers + static_cast<std::size_t>(thread) * bytes);
+    parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
+      execute(chunk * per_chunk_, std::min(rows_, (chunk + 1) * per_chunk_),
+              buffers + thread * buffer_bytes_ * buffers_);
     });
-    if (storage) storage->drop_ref();
   }
   // Movement of what was computed here.
   for (int i = 0; i < count_; ++i) {
     Node& node = *nodes_[i];
     if (materialized_[i] && !node.value.data && is_movement(kind_of(node))) node.operation->execute(node);
   }
-  return true;
 }
+
+void Program::forget() noexcept {
+  for (int i = 0; i < count_; ++i) nodes_[i]->forget_value();
+}
+
+namespace {
 
 // Kept, since it is large: what it holds is set anew for each group. What is computed after the end of its thread, by
 // objects of static lifetime, makes another one.
-thread_local Program* program = nullptr;
+thread_local Program* own_program = nullptr;
 struct ProgramGuard {
-  ~ProgramGuard() { delete std::exchange(program, nullptr); }
+  ~ProgramGuard() { delete std::exchange(own_program, nullptr); }
 };
 
 }  // namespace
 
 bool execute_fused(Node* const* nodes, int count) {
+  if (!own_program) {
+    own_program = new (std::nothrow) Program;
+    if (!own_program) return false;
+    thread_local ProgramGuard guard;
+    static_cast<void>(guard);
+  }
+  Program* const program = own_program;
   try {
-    if (!program) {
-      program = new Program;
-      thread_local ProgramGuard guard;
-      static_cast<void>(guard);
+    if (program->plan(nodes, count, false)) {
+      const std::size_t bytes = program->buffer_bytes();
+      Storage* buffers = bytes ? Storage::allocate(bytes) : nullptr;
+      program->compute(buffers ? static_cast<std::byte*>(buffers->data()) : nullptr);
+      if (buffers) buffers->drop_ref();
+      return true;
     }
-    if (program->run(nodes, count)) return true;
   } catch (const std::bad_alloc&) {  // one by one they need less
   }
-  for (int i = 0; i < count; ++i) nodes[i]->forget_value();
+  program->forget();
   return false;
+}
+
+// -- LateGroups -------------------------------------------------------------------------------------------------------
+
+LateGroups::LateGroups() = default;
+LateGroups::~LateGroups() = default;
+
+bool LateGroups::add(Node* const* nodes, int count) {
+  constexpr std::size_t kMost = 128;  // programs are large
+  if (count_ == kMost) return false;
+  try {
+    if (count_ == programs_.size()) programs_.push_back(std::make_unique<Program>());
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  Program& program = *programs_[count_];
+  try {
+    if (program.plan(nodes, count, true)) return ++count_, true;
+  } catch (const std::bad_alloc&) {
+  }
+  program.forget();
+  return false;
+}
+
+void LateGroups::give_up() noexcept {
+  while (count_ > 0) programs_[--count_]->forget();
+}
+
+bool LateGroups::allocate_buffers() noexcept try {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < count_; ++i) bytes = std::max(bytes, programs_[i]->buffer_bytes());
+  if (bytes) buffers_ = Storage::allocate(bytes);
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+void LateGroups::compute() noexcept {
+  for (std::size_t i = 0; i < count_; ++i)
+    programs_[i]->compute(programs_[i]->buffer_bytes() ? static_cast<std::byte*>(buffers_->data()) : nullptr);
+  if (buffers_) std::exchange(buffers_, nullptr)->drop_ref();
+  count_ = 0;
 }
 
 }  // namespace adjoint::detail

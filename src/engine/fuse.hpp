@@ -6,6 +6,7 @@
 #include "core/node.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace adjoint::detail {
@@ -20,6 +21,9 @@ class Steps {
   /// `plan`: nodes, each after its inputs. Linear in their number.
   void build(const std::vector<Node*>& plan);
   int size() const noexcept { return static_cast<int>(first_.size()) - 1; }
+  /// Whether a step may come after all others: cells' new leaves that nothing in the plan reads (the last step), or a
+  /// group that only such leaves read.
+  bool is_late(int step) const noexcept { return group_of(step).late; }
   /// The nodes of a step, each after its inputs.
   Node* const* begin(int step) const noexcept { return nodes_.data() + first_[static_cast<std::size_t>(step)]; }
   int count(int step) const noexcept {
@@ -31,7 +35,12 @@ class Steps {
     const Shape* shape = nullptr;  // null: a single node
     int row_dims = 0;              // how many of the last dims make a row; 0: not known yet
     int members = 0;
+    bool late = false, leaves = false;
   };
+  static constexpr int kLeaves = 0;
+  const Group& group_of(int step) const noexcept {
+    return groups_[groups_.size() - 1 - static_cast<std::size_t>(step)];
+  }
   bool join(Group& group, const Node& node) const noexcept;
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
@@ -42,5 +51,27 @@ class Steps {
 /// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed but
 /// what movement operations among them share, when they have to be computed one by one.
 bool execute_fused(Node* const* nodes, int count);
+
+class Program;
+
+/// The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory of
+/// the old one, to which the cell would go back after a failure.
+class LateGroups {
+ public:
+  LateGroups();
+  ~LateGroups();
+  /// Prepares a group and allocates what it needs, but computes nothing. False: it has to be computed otherwise.
+  bool add(Node* const* nodes, int count);
+  /// Takes that back.
+  void give_up() noexcept;
+  /// Allocates what they share; false when there is no memory for it.
+  bool allocate_buffers() noexcept;
+  void compute() noexcept;
+
+ private:
+  std::vector<std::unique_ptr<Program>> programs_;
+  std::size_t count_ = 0;
+  Storage* buffers_ = nullptr;
+};
 
 }  // namespace adjoint::detail
