@@ -257,6 +257,23 @@ TEST_CASE("a thread looks at a graph while the one that recorded it differentiat
   }
 }
 
+TEST_CASE("objects that are destroyed at the end of a thread may still compute") {
+  struct Last {
+    Tensor x;
+    std::vector<float>* found = nullptr;
+    ~Last() { *found = (ad::tanh(x * 2) + 1).to_vector<float>(); }
+  };
+  std::vector<float> expected, found;
+  std::thread([&] {
+    thread_local Last last;  // made before what the engine keeps for the thread, and so destroyed after it
+    last.x = ad::ones({5});
+    last.found = &found;
+    expected = (ad::tanh(last.x * 2) + 1).to_vector<float>();
+  }).join();
+  CHECK(found.size() == 5);
+  CHECK(found == expected);
+}
+
 TEST_CASE("what a thread recorded outlives it, and its successor starts afresh") {
   Tensor y, loss;
   const Tensor w = ad::ones({3}).requires_grad_();

@@ -238,3 +238,23 @@ TEST_CASE("cotangents of slices: joined where they lie apart, added up where the
   ad::eval(sequence.grad());
   CHECK(ad::memory::stats().peak - before < 5 * 200 * 1000 * 4);
 }
+
+TEST_CASE("cotangents of slices when so much is recorded that it is computed on the way") {
+  const std::int64_t steps = 700;
+  const Tensor x = ad::full({steps, 2}, 0.5);
+  for (const bool create_graph : {false, true}) {
+    ad::autograd::GradOptions options;
+    options.create_graph = create_graph;
+    const Tensor leaf = x.detach().requires_grad_();
+    std::vector<Tensor> parts;
+    for (std::int64_t i = 0; i < steps; ++i) {
+      Tensor part = ad::narrow(leaf, 0, i, 1);
+      for (int k = 0; k < 200; ++k) part = ad::sin(part);
+      parts.push_back(part);
+    }
+    Tensor alone = x.detach().requires_grad_(), all = alone;
+    for (int k = 0; k < 200; ++k) all = ad::sin(all);
+    const Tensor gradient = ad::autograd::grad({ad::sum(ad::cat(parts, 0))}, {leaf}, options)[0];
+    CHECK(ad::equal(gradient, ad::autograd::grad({ad::sum(all)}, {alone})[0]));
+  }
+}

@@ -25,23 +25,24 @@ void accumulate(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + p
 class PutSlices {
  public:
   explicit PutSlices(std::size_t nodes) : nodes_(nodes) {}
-  void put(int node, const Tensor& slice) {
+  void put(int node, PutSlice slice) {
     if (last_.empty()) last_.assign(nodes_, kNone);
-    parts_.push_back({slice, std::exchange(last_[static_cast<std::size_t>(node)], static_cast<int>(parts_.size()))});
+    const int part = static_cast<int>(parts_.size());
+    parts_.push_back({std::move(slice), std::exchange(last_[static_cast<std::size_t>(node)], part)});
   }
   void add_to(Tensor& cotangent, int node) {
     if (last_.empty() || last_[static_cast<std::size_t>(node)] == kNone) return;
-    std::vector<Tensor> slices;
+    std::vector<PutSlice> slices;
     for (int at = last_[static_cast<std::size_t>(node)]; at != kNone; at = parts_[static_cast<std::size_t>(at)].before)
       slices.push_back(std::move(parts_[static_cast<std::size_t>(at)].slice));
     std::reverse(slices.begin(), slices.end());
-    accumulate(cotangent, sum_of_put_slices(slices));
+    accumulate(cotangent, sum_of_put_slices(std::move(slices)));
   }
 
  private:
   static constexpr int kNone = -1;
   struct Part {
-    Tensor slice;
+    PutSlice slice;
     int before;  // the part of the same node that came before it
   };
   std::size_t nodes_;
@@ -274,7 +275,7 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
       if (!leads[input]) continue;
       used = true;
       const Tensor part = pulled_back(node, k, g);
-      if (is_put_slice(part)) slices.put(static_cast<int>(input), part);
+      if (std::optional<PutSlice> slice = put_slice(part)) slices.put(static_cast<int>(input), *std::move(slice));
       else accumulate(cotangent[input], part);
     }
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;

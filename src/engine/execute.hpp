@@ -63,8 +63,9 @@ void execute_checked_index(Node& node);
 struct PositionAttributes {
   const char* operation;  // for the error
   std::int64_t dim, size;
+  bool from_end;  // whether negative indices, from the end, are allowed
 };
-/// Negative indices into a dim counted from the front.
+/// Indices into a dim, of its size, counted from the front.
 void execute_positions(Node& node);
 /// For each number below the result's size, the last place in the input at which it stands, or -1.
 void execute_last_at(Node& node);

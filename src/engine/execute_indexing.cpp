@@ -10,18 +10,18 @@ namespace adjoint::detail {
 
 void execute_positions(Node& node) {
   const Node& index = *node.input(0);
-  const auto& [operation, dim, size] = node.attributes<PositionAttributes>();
-  const std::int64_t n = adjoint::numel(node.shape);
+  const auto& [operation, dim, size, from_end] = node.attributes<PositionAttributes>();
+  const std::int64_t n = adjoint::numel(node.shape), least = from_end ? -size : 0;
   node.allocate_value();
   auto* positions = static_cast<std::int64_t*>(node.value.data);
   kernels::load(sizeof(std::int64_t), index.shape, {index.value.data, index.value.strides}, 0, n, positions);
   for (std::int64_t i = 0; i < n; ++i) {
     const std::int64_t position = positions[i];
-    if (position < -size || position >= size)
+    if (position < least || position >= size)
       throw ValueError(std::string(operation) + ": index " + std::to_string(position) + " at position " +
                        std::to_string(i) + " of the index of shape " + to_string(index.shape) +
                        " is out of range: dim " + std::to_string(dim) + " has size " + std::to_string(size) +
-                       ", so it must lie in [" + std::to_string(-size) + ", " + std::to_string(size) + ")");
+                       ", so it must lie in [" + std::to_string(least) + ", " + std::to_string(size) + ")");
     positions[i] = position < 0 ? position + size : position;
   }
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
 #include <new>
 #include <utility>
 
@@ -21,6 +20,7 @@ constexpr int kMostMembers = 48;
 constexpr std::int64_t kLongestRow = 1 << 16;
 // What a block's buffers should take of the first-level cache.
 constexpr std::int64_t kBlockBytes = 24 << 10;
+constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
 
 enum class Kind : std::uint8_t { none, tile, reduction, random, same, reshape, broadcast };
 
@@ -180,6 +180,7 @@ class Program {
   struct Value {
     Place place;
     bool per_row;  // one element for each row, else for each element of the shape
+    bool single;   // all elements of a row are the same
     std::uint8_t element;
     std::int16_t buffer, last_use, external;
     const std::byte* data;
@@ -215,7 +216,15 @@ class Program {
   void find_materialized();
   void place_results();
   void assign_buffers();
+  template <bool is_long>  // is_long_
   void execute(std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const;
+  void execute(std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
+    is_long_ ? execute<true>(first_row, last_row, buffers) : execute<false>(first_row, last_row, buffers);
+  }
+  /// Whether an instruction of a long row goes tile by tile.
+  bool is_cut(const Instruction& instruction) const noexcept {
+    return instruction.kind == Instruction::Kind::tile && !values_[instruction.output].per_row;
+  }
   std::byte* address(const Value& value, std::int64_t row, std::byte* buffers) const noexcept {
     if (value.place != Place::memory) return buffers + value.buffer * buffer_bytes_;
     return const_cast<std::byte*>(value.data) + row * (value.per_row ? 1 : length_) * value.element;
@@ -230,6 +239,7 @@ class Program {
   bool has_rows_;                       // else elements are rows of one
   Shape rows_shape_;                    // the dims before a row
   std::int64_t rows_, length_, block_;  // rows, elements of a row, rows of a block
+  bool is_long_;                        // a block is one row, and longer than a tile
   std::int64_t per_chunk_, chunks_;     // rows
   std::int64_t buffer_bytes_;
   bool late_;
@@ -299,21 +309,24 @@ bool Program::prepare() {
   length_ = row_length(*shape_, row_dims_);
   rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
   rows_ = numel(rows_shape_);
+  is_long_ = has_rows_ && length_ > kLongestBlock;
   return true;
 }
 
 /// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
-/// are computed one by one.
+/// are computed one by one; those with a value for each row have to lie row-major.
 bool Program::find_order() {
   order_ = MemoryOrder(shape_->size());
   const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
   bool any_other = false;  // than row-major
-  for (int i = 0; i < count_ && !any_other; ++i) {
+  for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
-    if (!is_of_shape(node)) continue;
+    if (node.value.data) continue;  // moved already: an input
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
-      any_other |= !is_inside(&input) && input.shape == *shape_ && !is_row_major(input.shape, input.value.strides);
+      if (is_inside(&input) || input.shape != node.shape || is_row_major(input.shape, input.value.strides)) continue;
+      if (is_of_shape(node)) any_other = true;
+      else if (!MemoryOrder(input.shape, input.value.strides).is_row_major()) return false;
     }
   }
   if (!any_other) return true;
@@ -337,7 +350,8 @@ bool Program::find_order() {
 }
 
 int Program::new_value(bool per_row, std::size_t element) noexcept {
-  values_[value_count_] = {Place::buffer, per_row, static_cast<std::uint8_t>(element), kNone, kNone, kNone, nullptr};
+  values_[value_count_] = {Place::buffer, per_row, false, static_cast<std::uint8_t>(element),
+                           kNone,         kNone,   kNone, nullptr};
   expanded_[value_count_] = kNone;
   return value_count_++;
 }
@@ -380,8 +394,10 @@ int Program::value_of(const Node& input, Form form) {
   }
   const Shape& shape = per_row ? rows_shape_ : memory_shape_;
   const int leading = per_row || !has_rows_ ? shape.size() : rows_shape_.size();
-  bool repeats = true;
+  bool repeats = true, same = true;
   for (int i = 0; i < leading; ++i) repeats &= shape[i] == 1 || strides[i] == 0;
+  for (int i = leading; i < shape.size(); ++i) same &= shape[i] == 1 || strides[i] == 0;
+  value.single = repeats && same && !per_row;
   if (is_row_major(shape, strides)) value.place = Place::memory;
   else value.place = repeats ? Place::constant : Place::loaded;
   return index;
@@ -391,6 +407,7 @@ int Program::value_of(const Node& input, Form form) {
 int Program::expanded(int value) {
   if (expanded_[value] != kNone) return expanded_[value];
   const int result = new_value(false, values_[value].element);
+  values_[result].single = true;
   instructions_[instruction_count_++] = {Instruction::Kind::expand,
                                          1,
                                          {static_cast<std::int16_t>(value), kNone, kNone},
@@ -528,11 +545,22 @@ void Program::place_results() {
 }
 
 void Program::assign_buffers() {
-  std::int16_t free[kMostValues];
-  int free_count = 0;
+  // Where rows are cut into tiles, the next tile must find what it reads: a buffer is for elements of one size, since
+  // those of another one would lie elsewhere, or for values that all tiles read.
+  constexpr int kKinds = 4;
+  std::int16_t free[kKinds][kMostValues] = {};
+  int free_count[kKinds] = {};
+  const auto kind_of_buffer = [&](const Value& value) {
+    return !is_long_ ? 0 : value.single ? 3 : kernels::size_index(value.element);
+  };
   const auto take = [&](Value& value) {
-    value.buffer = free_count > 0 ? free[--free_count] : static_cast<std::int16_t>(buffers_++);
+    const int kind = kind_of_buffer(value);
+    value.buffer = free_count[kind] > 0 ? free[kind][--free_count[kind]] : static_cast<std::int16_t>(buffers_++);
     widest_ = std::max<std::size_t>(widest_, value.element);
+  };
+  const auto give_back = [&](const Value& value) {
+    const int kind = kind_of_buffer(value);
+    free[kind][free_count[kind]++] = value.buffer;
   };
   for (int e = 0; e < external_count_; ++e)
     if (Value& value = values_[externals_[e].value]; value.place == Place::constant) take(value);
@@ -547,62 +575,87 @@ void Program::assign_buffers() {
       Value& value = values_[instruction.input[k]];
       bool again = false;
       for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
-      if (!again && value.buffer != kNone && value.place != Place::constant && value.last_use == at)
-        free[free_count++] = value.buffer;
+      if (!again && value.buffer != kNone && value.place != Place::constant && value.last_use == at) give_back(value);
     }
     // What nobody reads needs its buffer for this instruction alone.
     if (Value& value = values_[instruction.output]; value.place == Place::buffer && value.last_use < at)
-      free[free_count++] = value.buffer;
+      give_back(value);
   }
 }
 
+template <bool is_long>
 void Program::execute(std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
-  const auto load = [&](const Value& value, std::int64_t row, std::int64_t rows) {
+  // Loads n elements from the given one of a row (or, with one for each row, of the rows) on.
+  const auto load = [&](const Value& value, std::int64_t row, std::int64_t from, std::int64_t n) {
     const kernels::View view{const_cast<std::byte*>(value.data), externals_[value.external].strides};
-    const std::int64_t per = value.per_row ? 1 : length_;
-    kernels::load(value.element, value.per_row ? rows_shape_ : memory_shape_, view, row * per, rows * per,
-                  buffers + value.buffer * buffer_bytes_);
+    kernels::load(value.element, value.per_row ? rows_shape_ : memory_shape_, view,
+                  row * (value.per_row ? 1 : length_) + from, n,
+                  buffers + value.buffer * buffer_bytes_ + from * value.element);
   };
+  const auto length_of = [&](const Value& value, std::int64_t rows) { return value.per_row ? rows : rows * length_; };
   for (int e = 0; e < external_count_; ++e)
     if (const Value& value = values_[externals_[e].value]; value.place == Place::constant)
-      load(value, first_row, std::min(block_, last_row - first_row));
+      load(value, first_row, 0,
+           is_long && value.single ? kTile : length_of(value, std::min(block_, last_row - first_row)));
+  struct Loaded {
+    std::uint64_t bits[(kMostValues + 63) / 64] = {};
+  };
   for (std::int64_t row = first_row; row < last_row; row += block_) {
     const std::int64_t rows = std::min(block_, last_row - row);
-    std::uint64_t loaded[(kMostValues + 63) / 64] = {};
-    for (int at = 0; at < instruction_count_; ++at) {
-      const Instruction& instruction = instructions_[at];
-      const void* inputs[3];
-      for (int k = 0; k < instruction.inputs; ++k) {
-        const int index = instruction.input[k];
-        const Value& value = values_[index];
-        if (value.place == Place::loaded && !(loaded[index / 64] >> (index % 64) & 1)) {
-          load(value, row, rows);
-          loaded[index / 64] |= std::uint64_t{1} << (index % 64);
-        }
-        inputs[k] = address(value, row, buffers);
+    Loaded loaded, before;
+    for (int begin = 0, end = 0; begin < instruction_count_; begin = end) {
+      // An instruction on the whole block; of a row of many tiles, all that goes elementwise up to the next reduction,
+      // tile by tile.
+      end = begin + 1;
+      const std::int64_t length = length_of(values_[instructions_[begin].output], rows);
+      std::int64_t step = length;
+      if (is_long && is_cut(instructions_[begin])) {
+        step = kTile;
+        before = loaded;
+        while (end < instruction_count_ && is_cut(instructions_[end])) ++end;
       }
-      const Value& output = values_[instruction.output];
-      std::byte* to = address(output, row, buffers);
-      const std::int64_t n = output.per_row ? rows : rows * length_;
-      switch (instruction.kind) {
-        case Instruction::Kind::tile:
-          instruction.kernel(n, inputs, to);
-          break;
-        case Instruction::Kind::reduce:
-          instruction.reduce(rows, length_, inputs[0], length_, to);
-          break;
-        case Instruction::Kind::random: {
-          const auto& a = instruction.node->attributes<RandomAttributes>();
-          kernels::random(static_cast<kernels::Random>(instruction.node->operation->kernel), instruction.node->dtype,
-                          a.seed, a.offset, a.low, a.high, row * length_, n, to);
-          break;
-        }
-        case Instruction::Kind::expand: {
-          const auto fill = kernels::table().fill[kernels::size_index(output.element)];
-          for (std::int64_t i = 0; i < rows; ++i)
-            fill(length_, static_cast<const std::byte*>(inputs[0]) + i * output.element,
-                 to + i * length_ * output.element);
-          break;
+      for (std::int64_t from = 0; from < length; from += step) {
+        const std::int64_t n = is_long ? std::min(step, length - from) : length, offset = is_long ? from : 0;
+        if (offset > 0) loaded = before;
+        for (int at = begin; at < end; ++at) {
+          const Instruction& instruction = instructions_[at];
+          const void* inputs[3];
+          for (int k = 0; k < instruction.inputs; ++k) {
+            const int index = instruction.input[k];
+            const Value& value = values_[index];
+            if (value.place == Place::loaded && !(loaded.bits[index / 64] >> (index % 64) & 1)) {
+              load(value, row, offset, n);
+              loaded.bits[index / 64] |= std::uint64_t{1} << (index % 64);
+            }
+            inputs[k] = address(value, row, buffers) + (is_long && value.single ? 0 : offset * value.element);
+          }
+          const Value& output = values_[instruction.output];
+          std::byte* to = address(output, row, buffers) + offset * output.element;
+          switch (instruction.kind) {
+            case Instruction::Kind::tile:
+              instruction.kernel(n, inputs, to);
+              break;
+            case Instruction::Kind::reduce:
+              instruction.reduce(n, length_, inputs[0], length_, to);
+              break;
+            case Instruction::Kind::random: {
+              const auto& a = instruction.node->attributes<RandomAttributes>();
+              kernels::random(static_cast<kernels::Random>(instruction.node->operation->kernel),
+                              instruction.node->dtype, a.seed, a.offset, a.low, a.high, row * length_, n, to);
+              break;
+            }
+            case Instruction::Kind::expand: {
+              const auto fill = kernels::table().fill[kernels::size_index(output.element)];
+              if (is_long) {
+                fill(kTile, inputs[0], to);
+                break;
+              }
+              for (std::int64_t i = 0; i < rows; ++i)
+                fill(length_, static_cast<const std::byte*>(inputs[0]) + i * output.element,
+                     to + i * length_ * output.element);
+              break;
+            }
+          }
         }
       }
     }
@@ -625,7 +678,7 @@ bool Program::plan(Node* const* nodes, int count, bool late) {
 
   const auto widest = static_cast<std::int64_t>(widest_);
   const std::int64_t most =
-      std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, buffers_)) / 64 * 64, 128, 2 * kTile);
+      std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, buffers_)) / 64 * 64, kShortestBlock, kLongestBlock);
   block_ = has_rows_ ? std::min(rows_, std::max<std::int64_t>(1, most / length_)) : std::min(rows_, most);
   buffer_bytes_ = (block_ * length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks.
@@ -640,7 +693,7 @@ std::size_t Program::buffer_bytes() const noexcept {
 }
 
 void Program::compute(std::byte* buffers) {
-  if (!buffers) {
+  if (chunks_ == 1 && !buffers) {
     alignas(64) std::byte few[kBlockBytes];
     execute(0, rows_, few);
   } else {
@@ -660,9 +713,25 @@ void Program::forget() noexcept {
   for (int i = 0; i < count_; ++i) nodes_[i]->forget_value();
 }
 
+namespace {
+
+// Kept, since it is large: what it holds is set anew for each group. What is computed after the end of its thread, by
+// objects of static lifetime, makes another one.
+thread_local Program* own_program = nullptr;
+struct ProgramGuard {
+  ~ProgramGuard() { delete std::exchange(own_program, nullptr); }
+};
+
+}  // namespace
+
 bool execute_fused(Node* const* nodes, int count) {
-  // Kept, since it is large: what it holds is set anew for each group.
-  thread_local const std::unique_ptr<Program> program = std::make_unique<Program>();
+  if (!own_program) {
+    own_program = new (std::nothrow) Program;
+    if (!own_program) return false;
+    thread_local ProgramGuard guard;
+    static_cast<void>(guard);
+  }
+  Program* const program = own_program;
   try {
     if (program->plan(nodes, count, false)) {
       const std::size_t bytes = program->buffer_bytes();

@@ -41,7 +41,7 @@ void check(const char* layer, std::int64_t in, std::int64_t out, const IntPair& 
   require_at_least(layer, "groups", options.groups, 1);
   if (in % options.groups != 0 || out % options.groups != 0)
     throw ValueError(std::string(layer) + ": in (" + std::to_string(in) + ") and out (" + std::to_string(out) +
-                     ") must divide by groups (" + std::to_string(options.groups) + ")");
+                     ") must be divisible by groups (" + std::to_string(options.groups) + ")");
   if (!is_floating(options.dtype))
     throw DtypeError(std::string(layer) + ": the dtype must be float32 or float64, not " + name_of(options.dtype));
 }

@@ -213,7 +213,7 @@ Tensor Embedding::forward(const Tensor& index) const {
     throw DtypeError("Embedding: index of shape " + to_string(index.shape()) + " is " + name_of(index.dtype()) +
                      "; it must be integers");
   const std::int64_t num = weight.size(0), dim = weight.size(1);
-  const Tensor rows = checked_index(reshape(index, {index.numel(), 1}).to(int64), 0, num, "Embedding: index");
+  const Tensor rows = reshape(checked_index(index.to(int64), 0, num, "Embedding: index"), {index.numel(), 1});
   Tensor y = gather(weight, 0, broadcast_to(rows, {rows.size(0), dim}));
   if (padding_idx_) y = where(rows == *padding_idx_, y.detach(), y);
   Shape shape = index.shape();

@@ -124,7 +124,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
                std::to_string(sw[1] * options.groups) + " channels (the weight's size in dim 1, times groups)");
   if (sw[0] % options.groups != 0)
     refuse("conv2d", sx, sw,
-           "the weight's " + std::to_string(sw[0]) + " output channels do not divide by " + groups + " groups");
+           "the weight's " + std::to_string(sw[0]) + " output channels are not divisible by " + groups + " groups");
   Shape shape{sx[0], sw[0]};
   for (int d = 0; d < 2; ++d) {
     const std::int64_t extent = attributes.dilation[d] * (sw[2 + d] - 1) + 1;
@@ -154,7 +154,7 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
     refuse(name, sx, sw, "the input must have " + std::to_string(sw[0]) + " channels (the weight's size in dim 0)");
   if (sw[0] % options.groups != 0)
     refuse(name, sx, sw,
-           "the " + std::to_string(sw[0]) + " input channels do not divide by " + std::to_string(options.groups) +
+           "the " + std::to_string(sw[0]) + " input channels are not divisible by " + std::to_string(options.groups) +
                " groups");
   const std::int64_t output_padding[2] = {options.output_padding.height, options.output_padding.width};
   Shape shape{sx[0], sw[1] * options.groups};

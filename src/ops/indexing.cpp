@@ -44,8 +44,8 @@ Tensor as_index(const char* operation, const Tensor& index, const char* or_else 
 }
 
 /// An index into a dim (of `size`) counted from the front. Throws ValueError in the operation's name when computed.
-Tensor positions(const char* operation, const Tensor& index, std::int64_t dim, std::int64_t size) {
-  return record(kPositions, index.shape(), int64, {index}, PositionAttributes{operation, dim, size});
+Tensor positions(const char* operation, const Tensor& index, std::int64_t dim, std::int64_t size, bool from_end) {
+  return record(kPositions, index.shape(), int64, {index}, PositionAttributes{operation, dim, size, from_end});
 }
 
 void check_index_shape(const char* operation, const Shape& shape, const Shape& index, int dim) {
@@ -219,7 +219,7 @@ Tensor indexed(const char* operation, const Tensor& x, Entries entries, const Sh
         Shape joined = result.shape();
         if (tensor.dtype() != bool_) {
           const Tensor at =
-              positions(operation, as_index(operation, tensor, ", or bool for a mask"), original++, joined[dim]);
+              positions(operation, as_index(operation, tensor, ", or bool for a mask"), original++, joined[dim], true);
           if (tensor.dim() > 0) along[dim++] = at;
           else result = squeeze(rows(result, dim, reshape(at, {1})), dim);
           break;
@@ -282,7 +282,7 @@ Tensor scatter(const Tensor& x, std::int64_t dim, const Tensor& index, const Ten
   if (shape.empty() && Access::node(index, "scatter")->shape.empty() && Access::node(source, "scatter")->shape.empty())
     return reshape(scatter(reshape(x, {1}), dim, reshape(index, {1}), reshape(source, {1})), {});
   const int d = checked_dim("scatter", dim, shape);
-  const Tensor at = checked_index(checked_scatter("scatter", x, d, index, source), 0, shape[d], "scatter: index");
+  const Tensor at = positions("scatter", checked_scatter("scatter", x, d, index, source), d, shape[d], false);
   const Tensor all = reshape(arange(x.numel()), shape);
   const Shape n{x.numel()}, count{at.numel()};
   return reshape(replaced(reshape(x, n), reshape(gather(all, d, at), count), reshape(source, count)), shape);
@@ -299,7 +299,7 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const Tensor at = as_index("index_select", index);
   if (at.dim() != 1)
     throw ShapeError("index_select: the index has shape " + to_string(at.shape()) + "; it must have one dim");
-  return rows(x, d, checked_index(at, 0, shape[d], "index_select: index"));
+  return rows(x, d, positions("index_select", at, d, shape[d], false));
 }
 
 Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha) {
@@ -315,7 +315,7 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
                      to_string(shape) + " and an index of " + std::to_string(at.numel()) + " positions of dim " +
                      std::to_string(dim) + " it must be " + to_string(added));
   check_same_dtype("index_add", x, "source", source);
-  const Tensor checked = checked_index(at, 0, shape[d], "index_add: index");
+  const Tensor checked = positions("index_add", at, d, shape[d], false);
   return scatter_add(x, d, spread(checked, d, added),
                      alpha.to_double() == 1 ? source : source * number_of("index_add", alpha, x.dtype()));
 }
@@ -325,7 +325,7 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<std::i
   Access::node(index, "take_along_dim");
   if (!dim) return take_along_dim(reshape(x, {x.numel()}), reshape(index, {index.numel()}), 0);
   const int d = checked_dim("take_along_dim", *dim, shape);
-  const Tensor at = positions("take_along_dim", as_index("take_along_dim", index), d, shape[d]);
+  const Tensor at = positions("take_along_dim", as_index("take_along_dim", index), d, shape[d], true);
   Shape from = shape, to = at.shape();
   bool fits = from.size() == to.size();
   for (int i = 0; fits && i < from.size(); ++i) {

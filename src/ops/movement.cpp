@@ -212,26 +212,30 @@ const Operation kPermute{
       return permute(g, inverse);
     }};
 
-bool is_put_slice(const Tensor& x) {
+std::optional<PutSlice> put_slice(const Tensor& x) {
   const Node* node = Access::node(x);
-  return node->operation == &kUnslice && node->state() == State::pending && node->has_inputs() &&
-         node->attributes<SliceAttributes>().step == 1;
+  const auto& [dim, start, step] = node->attributes<SliceAttributes>();
+  if (node->operation != &kUnslice || step != 1 || node->state() != State::pending || !node->has_inputs()) return {};
+  return PutSlice{Access::share(node->input(0)), node->shape, static_cast<int>(dim), start};
 }
 
-Tensor sum_of_put_slices(const std::vector<Tensor>& slices) {
-  std::vector<const Node*> nodes;
-  for (const Tensor& slice : slices) nodes.push_back(Access::node(slice));
-  const Shape& shape = nodes[0]->shape;
-  const auto dim = static_cast<int>(nodes[0]->attributes<SliceAttributes>().dim);
-  const auto start = [](const Node* node) { return node->attributes<SliceAttributes>().start; };
-  const auto end = [&](const Node* node) { return start(node) + node->input(0)->shape[dim]; };
-  std::stable_sort(nodes.begin(), nodes.end(), [&](const Node* a, const Node* b) { return start(a) < start(b); });
-  bool apart = nodes.size() > 1;
-  for (std::size_t i = 0; i < nodes.size() && apart; ++i)
-    apart = nodes[i]->attributes<SliceAttributes>().dim == dim && (i == 0 || start(nodes[i]) >= end(nodes[i - 1]));
+Tensor sum_of_put_slices(std::vector<PutSlice> parts) {
+  const Shape shape = parts[0].shape;
+  const int dim = parts[0].dim;
+  const auto end = [](const PutSlice& part) { return part.start + part.slice.shape()[part.dim]; };
+  std::vector<const PutSlice*> sorted;
+  for (const PutSlice& part : parts) sorted.push_back(&part);
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const PutSlice* a, const PutSlice* b) { return a->start < b->start; });
+  bool apart = parts.size() > 1;
+  for (std::size_t i = 0; i < sorted.size() && apart; ++i)
+    apart = sorted[i]->dim == dim && (i == 0 || sorted[i]->start >= end(*sorted[i - 1]));
   if (!apart) {
-    Tensor sum = slices[0];
-    for (std::size_t i = 1; i < slices.size(); ++i) sum = sum + slices[i];
+    Tensor sum;
+    for (const PutSlice& part : parts) {
+      const Tensor put = unslice(part.slice, shape, {part.dim, part.start, 1});
+      sum = sum.defined() ? sum + put : put;
+    }
     return sum;
   }
   std::vector<Tensor> joined;
@@ -239,12 +243,12 @@ Tensor sum_of_put_slices(const std::vector<Tensor>& slices) {
   const auto fill_to = [&](std::int64_t next) {
     Shape gap = shape;
     gap[dim] = next - at;
-    if (next > at) joined.push_back(zeros(gap, nodes[0]->dtype));
+    if (next > at) joined.push_back(zeros(gap, parts[0].slice.dtype()));
   };
-  for (const Node* node : nodes) {
-    fill_to(start(node));
-    joined.push_back(Access::share(node->input(0)));
-    at = end(node);
+  for (const PutSlice* part : sorted) {
+    fill_to(part->start);
+    joined.push_back(part->slice);
+    at = end(*part);
   }
   fill_to(shape[dim]);
   return cat(joined, dim);

@@ -2,16 +2,24 @@
 
 #include "core/operation.hpp"
 
+#include <optional>
 #include <vector>
 
 namespace adjoint::detail {
 
 /// Known to the matrix product, whose gradients take the memory order of their operands.
 extern const Operation kPermute;
-/// Whether x is a slice that was put in its place among zeros, as the cotangent of a slice is, and not computed yet.
-bool is_put_slice(const Tensor& x);
+/// A slice that is put in its place, along a dim, among the zeros of a shape, as the cotangent of a slice is.
+struct PutSlice {
+  Tensor slice;
+  Shape shape;
+  int dim;
+  std::int64_t start;
+};
+/// What x was recorded as, if that is such a slice, with nothing left out between its positions, and not computed yet.
+std::optional<PutSlice> put_slice(const Tensor& x);
 /// The sum of such slices, of one shape. Those of one dim that do not overlap are joined instead of added up: T slices
 /// of a sequence cost T, not T^2.
-Tensor sum_of_put_slices(const std::vector<Tensor>& slices);
+Tensor sum_of_put_slices(std::vector<PutSlice> parts);
 
 }  // namespace adjoint::detail

@@ -71,6 +71,15 @@ Windows checked(const char* operation, const Tensor& x, const IntPair& kernel, c
                        "; the window must fit into it, and the input not be empty");
     std::int64_t count = (padded - extent + (ceil_mode ? a.stride[d] - 1 : 0)) / a.stride[d] + 1;
     if ((count - 1) * a.stride[d] >= size + a.padding[d]) --count;  // it would begin outside
+    // A window that begins before the image has its first element in it less than a step of the dilation behind that.
+    for (std::int64_t i = 0; i < count && i * a.stride[d] < a.padding[d]; ++i) {
+      const std::int64_t before = a.padding[d] - i * a.stride[d],
+                         inside = a.dilation[d] - 1 - (before - 1) % a.dilation[d];
+      if (inside >= size)
+        throw ShapeError(std::string(operation) + ": with dilation " + std::to_string(a.dilation[d]) + " and padding " +
+                         std::to_string(a.padding[d]) + " a window has no element in the " + which +
+                         " of the input of shape " + to_string(shape) + "; at least one must lie in it");
+    }
     result.shape.push_back(count);
   }
   return result;

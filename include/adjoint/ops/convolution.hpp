@@ -57,8 +57,8 @@ struct PoolStride {
 
 struct MaxPool2dOptions {
   PoolStride stride = {};
-  IntPair padding = 0;  ///< At most half of the window; never the largest.
-  IntPair dilation = 1;
+  IntPair padding = 0;     ///< At most half of the window; never the largest.
+  IntPair dilation = 1;    ///< Each window needs an element inside the image (ShapeError).
   bool ceil_mode = false;  ///< Windows that begin inside the image but end outside count.
 };
 /// The largest of each window of a channel; NaN wins, and of equals the first gets the derivative.

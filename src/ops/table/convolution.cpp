@@ -287,6 +287,8 @@ Row max_pool_row(const char* name, bool with_indices) {
       value_error(call({2, 3, 4, 4}, 2, {{}, -1, 1, false}), {"padding", "-1", "(2, 3, 4, 4)"}),
       value_error(call({2, 3, 4, 4}, 2, {{}, 2, 1, false}), {"padding", "2", "half"}),
       value_error(call({2, 3, 4, 4}, 2, {{}, 0, 0, false}), {"dilation", "0"}),
+      // Its elements lie before and behind the image.
+      shape_error(call({2, 3, 9, 4}, 2, {{}, 1, 5, false}), {"(2, 3, 9, 4)", "width", "dilation 5", "padding 1"}),
   };
   return row;
 }

@@ -90,6 +90,24 @@ Row gather_row() {
   return row;
 }
 
+/// What scatter_add and scatter refuse alike.
+std::vector<ErrorInput> scatter_errors(
+    const std::function<Tensor(const Tensor&, std::int64_t, const Tensor&, const Tensor&)>& scatter) {
+  const auto call = [scatter](const Shape& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+    return [=](const Tensors&) { return scatter(zeros(x), dim, index, source); };
+  };
+  return {
+      dtype_error(call({3}, 0, zeros({2}), zeros({2})), {"index", "float32", "int64"}),
+      dtype_error(call({3}, 0, zeros({2}, int64), zeros({2}, float64)), {"float32", "float64"}),
+      dtype_error(call({3}, 0, zeros({2}, int64), zeros({2}, int64)), {"float32", "int64"}),
+      shape_error(call({3}, 0, zeros({2}, int64), zeros({4})), {"(2,)", "(4,)"}),
+      shape_error(call({3, 4}, 0, zeros({2, 5}, int64), zeros({2, 5})), {"(3, 4)", "(2, 5)"}),
+      shape_error(call({3}, 1, zeros({2}, int64), zeros({2})), {"1", "(3,)"}),
+      value_error_when_computed(call({3}, 0, tensor({0, 3}), zeros({2})), {"index 3", "dim 0", "size 3", "[0, 3)"}),
+      value_error_when_computed(call({3}, 0, tensor({0, -1}), zeros({2})), {"index -1", "dim 0", "size 3", "[0, 3)"}),
+  };
+}
+
 Row scatter_add_row() {
   Row row{"scatter_add", Family::linear, kKept, {}};
   for (const Sample& s : indexed())
@@ -112,31 +130,7 @@ Row scatter_add_row() {
     row.timed.push_back(timed("scatter_add(x, " + std::to_string(dim) + ", index, source)",
                               {kTimed, index_input(kTimed, kTimed[dim]), kTimed},
                               [dim](const Tensors& x) { return scatter_add(x[0], dim, x[1], x[2]); }));
-  const auto call = [](const Shape& x, std::int64_t dim, const Tensor& index, const Shape& source) {
-    return scatter_add(zeros(x), dim, index, zeros(source));
-  };
-  row.errors = {
-      dtype_error([call](const Tensors&) { return call({3}, 0, zeros({2}), {2}); }, {"index", "float32", "int64"}),
-      dtype_error([](const Tensors&) { return scatter_add(zeros({3}), 0, zeros({2}, int64), zeros({2}, float64)); },
-                  {"float32", "float64"}),
-      shape_error([call](const Tensors&) { return call({3}, 0, zeros({2}, int64), {4}); }, {"(2,)", "(4,)"}),
-      shape_error(
-          [call](const Tensors&) {
-            return call({3, 4}, 0, zeros({2, 5}, int64), {2, 5});
-          },
-          {"(3, 4)", "(2, 5)"}),
-      shape_error([call](const Tensors&) { return call({3}, 1, zeros({2}, int64), {2}); }, {"1", "(3,)"}),
-      value_error_when_computed(
-          [call](const Tensors&) {
-            return call({3}, 0, tensor({0, 3}), {2});
-          },
-          {"3"}),
-      value_error_when_computed(
-          [call](const Tensors&) {
-            return call({3}, 0, tensor({0, -1}), {2});
-          },
-          {"-1", "3"}),
-  };
+  row.errors = scatter_errors(scatter_add);
   return row;
 }
 
@@ -162,32 +156,11 @@ Row scatter_row() {
         [s](const Tensors& x) { return scatter(x[0], s.dim, x[1], 1); },
         [s, put](const Arrays& x) { return put(s, x, [](const Dims&) { return 1.0; }); }));
   }
-  const auto call = [](const Shape& x, std::int64_t dim, const Tensor& index, const Shape& source) {
-    return scatter(zeros(x), dim, index, zeros(source));
-  };
-  row.errors = {
-      dtype_error([call](const Tensors&) { return call({3}, 0, zeros({2}), {2}); }, {"index", "float32", "int64"}),
-      dtype_error([](const Tensors&) { return scatter(zeros({3}), 0, zeros({2}, int64), zeros({2}, int64)); },
-                  {"float32", "int64"}),
-      shape_error([call](const Tensors&) { return call({3}, 0, zeros({2}, int64), {4}); }, {"(2,)", "(4,)"}),
-      shape_error(
-          [call](const Tensors&) {
-            return call({3, 4}, 0, zeros({2, 5}, int64), {2, 5});
-          },
-          {"(3, 4)", "(2, 5)"}),
-      shape_error([call](const Tensors&) { return call({3}, 1, zeros({2}, int64), {2}); }, {"1", "(3,)"}),
-      value_error([](const Tensors&) { return scatter(zeros({3}, uint8), 0, tensor({0}), 256); }, {"256", "uint8"}),
-      value_error_when_computed(
-          [call](const Tensors&) {
-            return call({3}, 0, tensor({0, 3}), {2});
-          },
-          {"3"}),
-      value_error_when_computed(
-          [call](const Tensors&) {
-            return call({3}, 0, tensor({0, -1}), {2});
-          },
-          {"-1", "3"}),
-  };
+  row.errors = scatter_errors([](const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+    return scatter(x, dim, index, source);
+  });
+  row.errors.push_back(
+      value_error([](const Tensors&) { return scatter(zeros({3}, uint8), 0, tensor({0}), 256); }, {"256", "uint8"}));
   return row;
 }
 
@@ -229,9 +202,14 @@ Row index_select_row() {
       shape_error([](const Tensors&) { return index_select(zeros({3}), 1, zeros({2}, int64)); }, {"1", "(3,)"}),
       value_error_when_computed(
           [](const Tensors&) {
-            return index_select(zeros({3, 2}), 0, tensor({0, 3}));
+            return index_select(zeros({2, 3}), 1, tensor({0, 3}));
           },
-          {"3"}),
+          {"index 3", "position 1", "dim 1 has size 3", "[0, 3)"}),
+      value_error_when_computed(
+          [](const Tensors&) {
+            return index_select(zeros({2, 3}), 1, tensor({0, -1}));
+          },
+          {"index -1", "dim 1 has size 3", "[0, 3)"}),
   };
   return row;
 }
@@ -280,9 +258,9 @@ Row index_add_row() {
       value_error([](const Tensors&) { return index_add(zeros({3}, uint8), 0, tensor({0}), zeros({1}, uint8), -1); },
                   {"-1", "uint8"}),
       value_error_when_computed([](const Tensors&) { return index_add(zeros({3}), 0, tensor({3}), zeros({1})); },
-                                {"3"}),
+                                {"index 3", "dim 0 has size 3", "[0, 3)"}),
       value_error_when_computed([](const Tensors&) { return index_add(zeros({3}), 0, tensor({-1}), zeros({1})); },
-                                {"-1", "3"}),
+                                {"index -1", "dim 0 has size 3", "[0, 3)"}),
   };
   return row;
 }
