@@ -26,7 +26,7 @@ struct Workspace {
   std::vector<Node*> roots;  // used, so that what became of them can be told
   std::vector<Cell*> cells;  // those whose leaves are computed; used
   Steps steps;
-  LateGroups late;
+  Groups groups;
   std::vector<int> ready;  // steps that are prepared to be the last
 };
 
@@ -231,21 +231,21 @@ void Evaluation::run() {
 // that nothing can fail any more, they may be written over the old ones.
 void Evaluation::run_late_steps() {
   Steps& steps = workspace_->steps;
-  LateGroups& late = workspace_->late;
+  Groups& groups = workspace_->groups;
   std::vector<int>& ready = workspace_->ready;  // those that are prepared
   ready.clear();
   const auto run = [&](int step) { run_step(steps.begin(step), steps.count(step)); };
   const int leaves = steps.size() - 1;
   for (int step = 0; step < leaves; ++step) {
     if (!steps.is_late(step)) continue;
-    if (!failed_ && late.add(steps.begin(step), steps.count(step))) ready.push_back(step);
+    if (!failed_ && groups.add_late(steps.begin(step), steps.count(step))) ready.push_back(step);
     else run(step);
   }
-  if (!failed_ && late.allocate_buffers()) {
-    late.compute();
+  if (!failed_ && groups.allocate_buffers()) {
+    groups.compute_late();
     for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
   } else {
-    late.give_up();
+    groups.give_up();
     for (int step : ready) run(step);
   }
   finish_step(steps.begin(leaves), steps.count(leaves), false);
@@ -253,7 +253,7 @@ void Evaluation::run_late_steps() {
 
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count) {
-  finish_step(nodes, count, count > 1 && execute_fused(nodes, count));
+  finish_step(nodes, count, count > 1 && workspace_->groups.compute(nodes, count));
 }
 
 // `computed`: their values are there, else they are computed one by one.

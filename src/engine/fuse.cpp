@@ -713,45 +713,28 @@ void Program::forget() noexcept {
   for (int i = 0; i < count_; ++i) nodes_[i]->forget_value();
 }
 
-namespace {
+// -- Groups -----------------------------------------------------------------------------------------------------------
 
-// Kept, since it is large: what it holds is set anew for each group. What is computed after the end of its thread, by
-// objects of static lifetime, makes another one.
-thread_local Program* own_program = nullptr;
-struct ProgramGuard {
-  ~ProgramGuard() { delete std::exchange(own_program, nullptr); }
-};
+Groups::Groups() = default;
+Groups::~Groups() = default;
 
-}  // namespace
-
-bool execute_fused(Node* const* nodes, int count) {
-  if (!own_program) {
-    own_program = new (std::nothrow) Program;
-    if (!own_program) return false;
-    thread_local ProgramGuard guard;
-    static_cast<void>(guard);
-  }
-  Program* const program = own_program;
+bool Groups::compute(Node* const* nodes, int count) {
   try {
-    if (program->plan(nodes, count, false)) {
-      const std::size_t bytes = program->buffer_bytes();
+    if (!program_) program_ = std::make_unique<Program>();
+    if (program_->plan(nodes, count, false)) {
+      const std::size_t bytes = program_->buffer_bytes();
       Storage* buffers = bytes ? Storage::allocate(bytes) : nullptr;
-      program->compute(buffers ? static_cast<std::byte*>(buffers->data()) : nullptr);
+      program_->compute(buffers ? static_cast<std::byte*>(buffers->data()) : nullptr);
       if (buffers) buffers->drop_ref();
       return true;
     }
   } catch (const std::bad_alloc&) {  // one by one they need less
   }
-  program->forget();
+  if (program_) program_->forget();
   return false;
 }
 
-// -- LateGroups -------------------------------------------------------------------------------------------------------
-
-LateGroups::LateGroups() = default;
-LateGroups::~LateGroups() = default;
-
-bool LateGroups::add(Node* const* nodes, int count) {
+bool Groups::add_late(Node* const* nodes, int count) {
   constexpr std::size_t kMost = 128;  // programs are large
   if (count_ == kMost) return false;
   try {
@@ -768,11 +751,11 @@ bool LateGroups::add(Node* const* nodes, int count) {
   return false;
 }
 
-void LateGroups::give_up() noexcept {
+void Groups::give_up() noexcept {
   while (count_ > 0) programs_[--count_]->forget();
 }
 
-bool LateGroups::allocate_buffers() noexcept try {
+bool Groups::allocate_buffers() noexcept try {
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < count_; ++i) bytes = std::max(bytes, programs_[i]->buffer_bytes());
   if (bytes) buffers_ = Storage::allocate(bytes);
@@ -781,7 +764,7 @@ bool LateGroups::allocate_buffers() noexcept try {
   return false;
 }
 
-void LateGroups::compute() noexcept {
+void Groups::compute_late() noexcept {
   for (std::size_t i = 0; i < count_; ++i)
     programs_[i]->compute(programs_[i]->buffer_bytes() ? static_cast<std::byte*>(buffers_->data()) : nullptr);
   if (buffers_) std::exchange(buffers_, nullptr)->drop_ref();

@@ -48,28 +48,31 @@ class Steps {
   std::vector<Node*> nodes_;
 };
 
-/// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed but
-/// what movement operations among them share, when they have to be computed one by one.
-bool execute_fused(Node* const* nodes, int count);
-
 class Program;
 
-/// The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory of
-/// the old one, to which the cell would go back after a failure.
-class LateGroups {
+/// Computes groups. To be kept: what it needs for that is large.
+class Groups {
  public:
-  LateGroups();
-  ~LateGroups();
+  Groups();
+  ~Groups();
+  /// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed but
+  /// what movement operations among them share, when they have to be computed one by one.
+  bool compute(Node* const* nodes, int count);
+
+  // Those that are computed last, when nothing can fail any more: a new value of a cell may then take the memory of the
+  // old one, to which the cell would go back after a failure.
+
   /// Prepares a group and allocates what it needs, but computes nothing. False: it has to be computed otherwise.
-  bool add(Node* const* nodes, int count);
+  bool add_late(Node* const* nodes, int count);
   /// Takes that back.
   void give_up() noexcept;
   /// Allocates what they share; false when there is no memory for it.
   bool allocate_buffers() noexcept;
-  void compute() noexcept;
+  void compute_late() noexcept;
 
  private:
-  std::vector<std::unique_ptr<Program>> programs_;
+  std::unique_ptr<Program> program_;
+  std::vector<std::unique_ptr<Program>> programs_;  // of late groups
   std::size_t count_ = 0;
   Storage* buffers_ = nullptr;
 };
