@@ -29,45 +29,31 @@ std::size_t bytes_of(const Node& node) {
   return static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
 }
 
-/// The elements of [N, C, H, W] in channels-last order.
-class ChannelsLast {
+/// The elements of a node without gaps, in the order of the strides that are wanted: its own memory or a copy.
+class InOrder {
  public:
-  explicit ChannelsLast(const Node& node) : copy_(lies_so(node) ? 0 : bytes_of(node)), data_(node.value.data) {
-    if (!copy_.data()) return;
-    constexpr int kOrder[] = {0, 2, 3, 1};
-    Shape shape = node.shape;
-    Strides strides = node.value.strides;
-    for (int i = 0; i < 4; ++i) {
-      shape[i] = node.shape[kOrder[i]];
-      strides[i] = node.value.strides[kOrder[i]];
-    }
-    count_layout_conversion();
-    copy_row_major(size_of(node.dtype), shape, node.value.data, strides, copy_.data());
+  InOrder(const Node& node, const Strides& wanted)
+      : copy_(same_places(node.shape, node.value.strides, wanted) ? 0 : bytes_of(node)), data_(node.value.data) {
+    if (!is_copy()) return;
+    const MemoryOrder order(node.shape, wanted);
+    copy_row_major(size_of(node.dtype), order.apply(node.shape), node.value.data, order.apply(node.value.strides),
+                   copy_.data());
     data_ = copy_.data();
   }
+  bool is_copy() const noexcept { return copy_.data() != nullptr; }
   const void* data() const noexcept { return data_; }
 
  private:
-  static bool lies_so(const Node& node) { return is_channels_last(node.shape, node.value.strides); }
-
   Scratch copy_;
   const void* data_;
 };
 
-/// Weights in row-major order.
-class RowMajor {
+/// Activations [N, C, H, W].
+class ChannelsLast : public InOrder {
  public:
-  explicit RowMajor(const Node& node)
-      : copy_(is_row_major(node.shape, node.value.strides) ? 0 : bytes_of(node)), data_(node.value.data) {
-    if (!copy_.data()) return;
-    copy_row_major(size_of(node.dtype), node.shape, node.value.data, node.value.strides, copy_.data());
-    data_ = copy_.data();
+  explicit ChannelsLast(const Node& node) : InOrder(node, channels_last_strides(node.shape)) {
+    if (is_copy()) count_layout_conversion();
   }
-  const void* data() const noexcept { return data_; }
-
- private:
-  Scratch copy_;
-  const void* data_;
 };
 
 void allocate_channels_last(Node& node) {
@@ -136,7 +122,7 @@ void execute_convolution(Node& node) {
     kernels::convolution(kind, node.dtype, sizes, left.data(), right, node.value.data, scratch.data());
   };
   if (of_weight) run(ChannelsLast(b).data());
-  else run(RowMajor(b).data());
+  else run(InOrder(b, row_major_strides(b.shape)).data());
 }
 
 void execute_pooling(Node& node) {
