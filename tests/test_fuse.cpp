@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ namespace ad = adjoint;
 using ad::Tensor;
 using ad::detail::Access;
 using ad::detail::Node;
+using ad::detail::Program;
 using ad::detail::Steps;
 using ad::detail::ThreadState;
 
@@ -106,8 +108,8 @@ std::vector<Tensor> samples() {
   return result;
 }
 
-/// The numbers of nodes of the steps in which these would be computed.
-std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
+/// The nodes that these need, each after its inputs; marked as planned.
+std::vector<Node*> plan_of(const std::vector<Tensor>& roots) {
   std::vector<Node*> plan;
   const std::function<void(Node*)> visit = [&](Node* node) {
     if (node->is_computed() || node->schedule != ad::detail::Schedule::none) return;
@@ -116,6 +118,12 @@ std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
     plan.push_back(node);
   };
   for (const Tensor& root : roots) visit(Access::node(root));
+  return plan;
+}
+
+/// The numbers of nodes of the steps in which these would be computed.
+std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
+  const std::vector<Node*> plan = plan_of(roots);
   Steps steps;
   steps.build(plan);
   for (Node* node : plan) node->schedule = ad::detail::Schedule::none;
@@ -123,6 +131,35 @@ std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
   for (int i = 0; i < steps.size(); ++i)
     if (steps.count(i) > 0) sizes.push_back(steps.count(i));
   return sizes;
+}
+
+/// Computes these step by step, as an evaluation does: groups by `programs`, one for each of them, or, when these are
+/// empty, by new ones, which are kept there.
+void evaluate_by(std::vector<std::unique_ptr<Program>>& programs, const std::vector<Tensor>& roots) {
+  const std::vector<Node*> plan = plan_of(roots);
+  Steps steps;
+  steps.build(plan);
+  ad::detail::Groups groups;
+  const bool known = !programs.empty();
+  std::size_t at = 0;
+  for (int step = 0; step < steps.size(); ++step) {
+    Node* const* nodes = steps.begin(step);
+    const int count = steps.count(step);
+    bool together = false;
+    if (known) {
+      const Program* program = programs.at(at++).get();
+      together = program && groups.compute(*program, nodes);
+      CHECK(together == (program != nullptr));
+    } else {
+      together = count > 1 && groups.compute(nodes, count);
+      programs.push_back(together ? std::make_unique<Program>(groups.last()) : nullptr);
+    }
+    for (int i = 0; i < count; ++i) {
+      if (!together) nodes[i]->operation->execute(*nodes[i]);
+      nodes[i]->schedule = ad::detail::Schedule::none;
+      nodes[i]->set_computed();
+    }
+  }
 }
 
 std::int64_t peak_of(const std::function<void()>& f) {
@@ -243,6 +280,46 @@ TEST_CASE("programs made at random") {
       return results;
     });
   }
+}
+
+TEST_CASE("a program serves every group of its structure") {
+  const auto function = [](const Tensor& x, float scale, bool moved) {
+    const Tensor y =
+        moved ? ad::broadcast_to(ad::reshape(x, {1, x.numel()}), {3, x.numel()}) : x.expand({3, x.size(-1)});
+    const Tensor rows = ad::dropout(ad::softmax(y * scale, -1), 0.5), sums = ad::sum(rows * y, -1);
+    return std::vector<Tensor>{rows * 2, sums.unsqueeze(-1), ad::tanh(ad::exp(y) + sums.unsqueeze(-1))};
+  };
+  for (const std::int64_t n : {1, 8, 100, 3000})
+    for (const bool moved : {false, true}) {
+      std::vector<std::unique_ptr<Program>> programs;
+      for (int time = 0; time < 3; ++time) {
+        Tensor x = ad::randn({n});
+        ad::eval(x);
+        const float scale = 1 + 0.3f * static_cast<float>(time);
+        ad::manual_seed(time);
+        const std::vector<Tensor> together = function(x, scale, moved);
+        evaluate_by(programs, together);
+        ad::manual_seed(time);
+        const OneByOne guard;
+        const std::vector<Tensor> alone = function(x, scale, moved);
+        for (std::size_t i = 0; i < alone.size(); ++i) CHECK(same_bits(together[i], alone[i]));
+      }
+      // A result may take an input's memory one time, and not at another.
+      programs.clear();
+      for (const bool held : {false, true, false}) {
+        Tensor x = ad::randn({n, 3});
+        ad::eval(x);
+        const std::vector<float> before = x.to_vector<float>();
+        x = x + 0;
+        ad::eval(x);
+        const Tensor other = held ? x.detach() : Tensor();
+        const Tensor y = ad::exp(std::move(x) * 2) + 1;
+        evaluate_by(programs, {y});
+        if (held) CHECK(other.to_vector<float>() == before);
+        const OneByOne guard;
+        CHECK(same_bits(y, ad::exp(ad::tensor(before).reshape({n, 3}) * 2) + 1));
+      }
+    }
 }
 
 TEST_CASE("a value for each row lies in memory as it does by itself, so that what reads it later has the same bits") {

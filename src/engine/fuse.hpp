@@ -3,7 +3,7 @@
 // when each node is computed by itself: a block's instructions are the same kernels.
 #pragma once
 
-#include "core/node.hpp"
+#include "engine/program.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -48,22 +48,29 @@ class Steps {
   std::vector<Node*> nodes_;
 };
 
-class Program;
-
 /// What groups are computed with; kept from one evaluation to the next.
 class Groups {
  public:
   Groups();
   ~Groups();
+  Groups(const Groups&) = delete;
+  Groups& operator=(const Groups&) = delete;
+
   /// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed, when
   /// they have to be computed one by one.
   bool compute(Node* const* nodes, int count);
+  /// By a program that was made for a group of the same structure.
+  bool compute(const Program& program, Node* const* nodes);
+  /// The program of the last compute() or prepare() of nodes alone that returned true; a copy of it can be kept.
+  const Program& last() const noexcept { return *last_; }
 
   // The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory
   // of the old one, to which the cell would go back after a failure.
 
   /// Prepares a group and allocates what it needs, but computes nothing. False: it has to be computed otherwise.
   bool prepare(Node* const* nodes, int count);
+  /// By a program made by prepare(), which has to stay until this is computed.
+  bool prepare(const Program& program, Node* const* nodes);
   /// Takes that back.
   void give_up() noexcept;
   /// Allocates what they share; false when there is no memory for it.
@@ -71,10 +78,27 @@ class Groups {
   void compute_prepared() noexcept;
 
  private:
-  std::unique_ptr<Program> program_;                // of compute()
-  std::vector<std::unique_ptr<Program>> prepared_;  // the first count_ are in use
+  struct Prepared {
+    Program own;
+    const Program* program;
+    Binding binding;
+  };
+  static bool bind(const Program& program, Node* const* nodes, Binding& binding) noexcept;
+  Prepared* next_prepared() noexcept;
+  /// Makes the workspace at least so large.
+  void reserve(std::size_t bytes);
+
+  Planner planner_;
+  Program program_;  // of compute()
+  Binding binding_;
+  const Program* last_ = &program_;
+  std::vector<std::unique_ptr<Prepared>> prepared_;  // the first count_ are in use
   std::size_t count_ = 0;
-  Storage* buffers_ = nullptr;
+  struct Free {
+    void operator()(std::byte* memory) const noexcept;
+  };
+  std::unique_ptr<std::byte[], Free> workspace_;  // blocks' buffers
+  std::size_t workspace_bytes_ = 0;
 };
 
 }  // namespace adjoint::detail

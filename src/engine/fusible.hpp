@@ -1,0 +1,38 @@
+// Which nodes can be computed in groups, and how the shapes of a group's members relate.
+#pragma once
+
+#include "core/node.hpp"
+
+#include <cstdint>
+
+namespace adjoint::detail {
+
+inline constexpr int kMostMembers = 48;
+/// Rows longer than this are reduced in blocks (execute_reduction.cpp), by another step.
+inline constexpr std::int64_t kLongestRow = 1 << 16;
+
+enum class Fusible : std::uint8_t { none, tile, reduction, random, same, reshape, broadcast };
+
+Fusible fusible_kind(const Node& node) noexcept;
+inline bool is_movement(Fusible kind) noexcept {
+  return kind == Fusible::same || kind == Fusible::reshape || kind == Fusible::broadcast;
+}
+
+/// The elements of a row: of the last dims.
+std::int64_t row_length(const Shape& shape, int row_dims) noexcept;
+/// How many last dims of `shape` the array `rows` has one value for, by dims of size 1 in their place; 0: it is not so.
+int row_dims_of(const Shape& rows, const Shape& shape) noexcept;
+/// The same for an array without those dims.
+bool has_value_per_row(const Shape& rows, const Shape& shape, int row_dims) noexcept;
+/// How many last dims a reduction goes over; 0: others, too many elements, or a single one.
+int reduced_row_dims(const Node& node) noexcept;
+
+/// Whether a node is the value that a cell would go back to, and the cell keeps it.
+inline bool is_old_value(const Node& node) noexcept { return node.cell && node.cell->goes_back_to(&node); }
+/// Whether a node is to be the value of the same cell.
+inline bool is_new_value(const Node& node, const Node& old_value) noexcept {
+  const Node& leaf = *old_value.cell->current();
+  return leaf.has_inputs() && leaf.input_count() == 1 && leaf.input(0) == &node;
+}
+
+}  // namespace adjoint::detail

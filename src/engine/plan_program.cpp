@@ -1,0 +1,383 @@
+#include "engine/execute.hpp"
+#include "engine/program.hpp"
+#include "engine/threads.hpp"
+#include "kernels/elements.hpp"
+
+#include <algorithm>
+
+namespace adjoint::detail {
+namespace {
+
+using kernels::kTile;
+
+// What a block's buffers should take of the first-level cache.
+constexpr std::int64_t kBlockBytes = 24 << 10;
+constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
+
+/// Whether the derivative of a computed reader will still read its i-th input.
+bool keeps_input(const Node& reader, int i) noexcept {
+  return reader.requires_grad && !reader.released_by && (reader.reads >> i & 1);
+}
+
+}  // namespace
+
+bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
+  nodes_ = nodes;
+  count_ = count;
+  program_ = &program;
+  program.count_ = count;
+  program.late_ = late;
+  program.values_.clear();
+  program.instructions_.clear();
+  program.externals_.clear();
+  program.strides_.clear();
+  program.results_.clear();
+  program.candidates_.clear();
+  program.moved_.clear();
+  program.aliases_.clear();
+  program.buffers_ = 0;
+  widest_ = 1;
+  if (!prepare()) return false;
+  for (int i = 0; i < count_; ++i)
+    if (!translate(i)) return false;
+  for (std::size_t at = 0; at < program.instructions_.size(); ++at)
+    for (int k = 0; k < program.instructions_[at].inputs; ++k)
+      last_use_[program.instructions_[at].input[k]] = static_cast<std::int16_t>(at);
+  find_materialized();
+  place_results();
+  assign_buffers();
+  cut_blocks();
+  return true;
+}
+
+/// The dims of the group, found as Steps found them.
+bool Planner::prepare() {
+  shape_ = nullptr;
+  row_dims_ = 0;
+  for (int i = 0; i < count_; ++i) {
+    Node& node = *nodes_[i];
+    node.mark = i;
+    for (int k = 0; k < node.input_count(); ++k)
+      if (node.input(k)->state() == State::failed) return false;
+    const Fusible kind = fusible_kind(node);
+    if (kind == Fusible::reduction) {
+      shape_ = &node.input(0)->shape;
+      row_dims_ = reduced_row_dims(node);
+    } else if (kind == Fusible::broadcast) {
+      shape_ = &node.shape;
+      row_dims_ = row_dims_of(node.input(0)->shape, node.shape);
+    }
+  }
+  if (!shape_) {
+    // The largest; another shape has one value for each of its rows.
+    for (int i = 0; i < count_; ++i)
+      if (!shape_ || numel(nodes_[i]->shape) > numel(*shape_)) shape_ = &nodes_[i]->shape;
+    for (int i = 0; i < count_; ++i)
+      if (nodes_[i]->shape != *shape_) row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
+  }
+
+  // Movement of what is computed already costs nothing, and makes it an input like others.
+  for (int i = 0; i < count_; ++i) {
+    Node& node = *nodes_[i];
+    if (!is_movement(fusible_kind(node)) || is_inside(node.input(0))) continue;
+    node.operation->execute(node);
+    program_->moved_.push_back(static_cast<std::int16_t>(i));
+  }
+
+  if (!find_order()) return false;
+  program_->row_major_ = order_.is_row_major();
+  program_->memory_shape_ = order_.apply(*shape_);
+  program_->strides_of_results_ = order_.strides(*shape_);
+  program_->has_rows_ = row_dims_ != 0;
+  program_->length_ = row_length(*shape_, row_dims_);
+  program_->rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
+  program_->rows_ = numel(program_->rows_shape_);
+  program_->is_long_ = program_->has_rows_ && program_->length_ > kLongestBlock;
+  return true;
+}
+
+/// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
+/// are computed one by one; those with a value for each row have to lie row-major.
+bool Planner::find_order() {
+  order_ = MemoryOrder(shape_->size());
+  const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
+  bool any_other = false;  // than row-major
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    if (node.value.data) continue;  // moved already: an input
+    for (int k = 0; k < node.input_count(); ++k) {
+      const Node& input = *node.input(k);
+      if (is_inside(&input) || input.shape != node.shape || is_row_major(input.shape, input.value.strides)) continue;
+      if (is_of_shape(node)) any_other = true;
+      else if (!MemoryOrder(input.shape, input.value.strides).is_row_major()) return false;
+    }
+  }
+  if (!any_other) return true;
+  bool known = false;
+  MemoryOrder order_of_member[kMostMembers];
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    if (!is_of_shape(node)) continue;
+    MemoryOrder order(node.shape.size());
+    for (int k = 0; k < node.input_count() && order.is_row_major(); ++k) {
+      const Node& input = *node.input(k);
+      if (input.shape != node.shape) continue;
+      order = is_inside(&input) ? order_of_member[input.mark] : MemoryOrder(input.shape, input.value.strides);
+    }
+    order_of_member[i] = order;
+    if (!known) order_ = order;
+    else if (order != order_) return false;
+    known = true;
+  }
+  return row_dims_ == 0 || order_.is_row_major();
+}
+
+int Planner::new_value(bool per_row, std::size_t element) {
+  const auto index = static_cast<int>(program_->values_.size());
+  program_->values_.push_back({Place::buffer, per_row, false, static_cast<std::uint8_t>(element), kNone, kNone});
+  expanded_[index] = last_use_[index] = kNone;
+  return index;
+}
+
+/// The value of a member's input, as one of this form reads it; kNone when it is not known how.
+int Planner::value_of(int member, int input_index, Form form) {
+  const Node& input = *nodes_[member]->input(input_index);
+  const bool per_row = form != Form::full;
+  if (is_inside(&input)) {
+    const int index = member_value_[input.mark];
+    if (value(index).per_row == per_row) return index;
+    // Without a row's dims it would broadcast along others.
+    return per_row || form_of(input) == Form::removed ? kNone : expanded(index);
+  }
+  auto& externals = program_->externals_;
+  std::size_t at = 0;
+  while (at < externals.size() && (externals_[at].node != &input || externals_[at].form != form)) ++at;
+  const bool kept = keeps_input(*nodes_[member], input_index);
+  if (at < externals.size()) {
+    ++externals[at].readers;
+    externals_[at].kept |= kept;
+    return externals[at].value;
+  }
+  if (at == kMostExternals) return kNone;
+  const int index = new_value(per_row, size_of(input.dtype));
+  externals_[at] = {&input, form, kept};
+  externals.push_back(
+      {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(index), 1});
+  if (form == Form::full && order_.is_row_major() && input.shape == *shape_ &&
+      is_row_major(*shape_, input.value.strides)) {
+    value(index).place = Place::memory;
+    return index;
+  }
+  const Shape& rows_shape = program_->rows_shape_;
+  Strides strides;
+  switch (form) {
+    case Form::full:
+      strides = order_.apply(broadcast_strides(input.shape, input.value.strides, *shape_));
+      break;
+    case Form::removed:
+      strides = broadcast_strides(input.shape, input.value.strides, rows_shape);
+      break;
+    case Form::kept: {
+      Shape with_ones = rows_shape;
+      while (with_ones.size() < shape_->size()) with_ones.push_back(1);
+      strides = broadcast_strides(input.shape, input.value.strides, with_ones);
+      while (strides.size() > rows_shape.size()) strides.erase(strides.size() - 1);
+      break;
+    }
+  }
+  const Shape& shape = per_row ? rows_shape : program_->memory_shape_;
+  const int leading = per_row || row_dims_ == 0 ? shape.size() : rows_shape.size();
+  bool repeats = true, same = true;
+  for (int i = 0; i < leading; ++i) repeats &= shape[i] == 1 || strides[i] == 0;
+  for (int i = leading; i < shape.size(); ++i) same &= shape[i] == 1 || strides[i] == 0;
+  Value& result = value(index);
+  result.single = repeats && same && !per_row;
+  if (is_row_major(shape, strides)) {
+    result.place = Place::memory;
+  } else {
+    result.place = repeats ? Place::constant : Place::loaded;
+    result.strides = static_cast<std::int16_t>(program_->strides_.size());
+    program_->strides_.push_back(strides);
+  }
+  return index;
+}
+
+/// A value per row as one for each element.
+int Planner::expanded(int of) {
+  if (expanded_[of] != kNone) return expanded_[of];
+  const int result = new_value(false, value(of).element);
+  value(result).single = true;
+  Instruction& instruction = program_->instructions_.emplace_back();
+  instruction.kind = Instruction::Kind::expand;
+  instruction.inputs = 1;
+  instruction.input[0] = static_cast<std::int16_t>(of);
+  instruction.output = static_cast<std::int16_t>(result);
+  instruction.member = kNone;
+  return expanded_[of] = static_cast<std::int16_t>(result);
+}
+
+bool Planner::translate(int index) {
+  const Node& node = *nodes_[index];
+  if (node.value.data) return true;  // an input by now
+  if (program_->values_.size() + 8 > kMostValues || program_->instructions_.size() + 5 > kMostInstructions)
+    return false;
+  const Fusible kind = fusible_kind(node);
+  if (is_movement(kind)) {  // who reads it in another form than it has expands it
+    member_value_[index] = member_value_[node.input(0)->mark];
+    return true;
+  }
+  const Form form = form_of(node);
+  const kernels::Table& table = kernels::table();
+  Instruction instruction;
+  instruction.inputs = 0;
+  instruction.member = static_cast<std::int16_t>(index);
+  instruction.kernel = nullptr;
+  if (kind == Fusible::random) {
+    instruction.kind = Instruction::Kind::random;
+  } else if (kind == Fusible::reduction) {
+    const Node& input = *node.input(0);
+    // Inputs that lie in another way, or repeat, are reduced in another way (execute_reduction.cpp).
+    if (is_inside(&input) ? value(member_value_[input.mark]).per_row : !is_row_major(input.shape, input.value.strides))
+      return false;
+    instruction.kind = Instruction::Kind::reduce;
+    instruction.reduce = table.reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
+    instruction.inputs = 1;
+    instruction.input[0] = static_cast<std::int16_t>(value_of(index, 0, Form::full));
+    if (instruction.input[0] == kNone) return false;
+  } else {
+    instruction.kind = Instruction::Kind::tile;
+    const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
+    if (node.operation->execute == execute_cast) {
+      instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
+    } else {
+      const Dtype dtype = node.input(tile == kernels::Tile::where ? 1 : 0)->dtype;
+      instruction.kernel = table.tile[node.operation->kernel][static_cast<int>(dtype)];
+    }
+    instruction.inputs = static_cast<std::uint8_t>(node.input_count());
+    for (int k = 0; k < node.input_count(); ++k) {
+      const int input = value_of(index, k, form);
+      if (input == kNone) return false;
+      instruction.input[k] = static_cast<std::int16_t>(input);
+    }
+  }
+  instruction.output = member_value_[index] =
+      static_cast<std::int16_t>(new_value(form != Form::full, size_of(node.dtype)));
+  program_->instructions_.push_back(instruction);  // behind those that spread its inputs
+  return true;
+}
+
+/// Whose values are read by anybody but the members' computation.
+void Planner::find_materialized() {
+  int readers[kMostMembers] = {};
+  for (int i = 0; i < count_; ++i) materialized_[i] = nodes_[i]->keeps_own_value() || nodes_[i]->cell != nullptr;
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    for (int k = 0; k < node.input_count(); ++k) {
+      const Node& input = *node.input(k);
+      if (!is_member(&input)) continue;
+      ++readers[input.mark];
+      materialized_[input.mark] |= keeps_input(node, k);
+    }
+  }
+  for (int i = count_ - 1; i >= 0; --i) {
+    Node& node = *nodes_[i];
+    materialized_[i] |= node.uses() != readers[i];
+    if (!materialized_[i] || node.value.data || !is_movement(fusible_kind(node))) continue;
+    // Movement shows its input's memory.
+    materialized_[node.input(0)->mark] = true;
+    program_->aliases_.push_back(static_cast<std::int16_t>(i));
+  }
+  std::reverse(program_->aliases_.begin(), program_->aliases_.end());
+}
+
+/// Memory for what is materialized.
+void Planner::place_results() {
+  const auto& instructions = program_->instructions_;
+  donors_ = 0;
+  for (std::size_t e = 0; e < program_->externals_.size(); ++e) {
+    const External& external = externals_[e];
+    const Value& from = value(program_->externals_[e].value);
+    if (!from.per_row && from.place == Place::memory && external.node->value.storage && !external.kept &&
+        !is_member(external.node) && external.node->shape == *shape_)
+      donor_[donors_++] = static_cast<std::int16_t>(e);
+  }
+  for (std::size_t at = 0; at < instructions.size(); ++at) {
+    const std::int16_t member = instructions[at].member;
+    if (member == kNone || !materialized_[member]) continue;
+    Value& result = value(instructions[at].output);
+    const auto first = static_cast<std::int16_t>(program_->candidates_.size());
+    if (!result.per_row) find_candidates(static_cast<int>(at), *nodes_[member]);
+    program_->results_.push_back(
+        {member, instructions[at].output, first, static_cast<std::int16_t>(program_->candidates_.size())});
+    result.place = Place::memory;
+  }
+}
+
+/// The inputs that are not read any more when an instruction makes a node's value.
+void Planner::find_candidates(int at, const Node& node) {
+  constexpr int kMostCandidates = 8;
+  int count = 0;
+  for (int i = 0; i < donors_ && count < kMostCandidates; ++i) {
+    const Program::External& external = program_->externals_[static_cast<std::size_t>(donor_[i])];
+    if (last_use_[external.value] > at || value(external.value).element != size_of(node.dtype)) continue;
+    // What a cell would go back to is kept by the cell, too, but for its new value.
+    const Node& input = *externals_[donor_[i]].node;
+    if (program_->late_ && is_old_value(input) && !is_new_value(node, input)) continue;
+    program_->candidates_.push_back(donor_[i]);
+    ++count;
+  }
+}
+
+void Planner::assign_buffers() {
+  // Where rows are cut into tiles, the next tile must find what it reads: a buffer is for elements of one size, since
+  // those of another one would lie elsewhere, or for values that all tiles read.
+  int free_count[kKindsOfBuffers] = {};
+  int& buffers = program_->buffers_;
+  const auto kind_of_buffer = [&](const Value& v) {
+    return !program_->is_long_ ? 0 : v.single ? 3 : kernels::size_index(v.element);
+  };
+  const auto take = [&](Value& v) {
+    const int kind = kind_of_buffer(v);
+    v.buffer = free_count[kind] > 0 ? free_buffers_[kind][--free_count[kind]] : static_cast<std::int16_t>(buffers++);
+    widest_ = std::max<std::size_t>(widest_, v.element);
+  };
+  const auto give_back = [&](const Value& v) {
+    const int kind = kind_of_buffer(v);
+    free_buffers_[kind][free_count[kind]++] = v.buffer;
+  };
+  for (const Program::External& external : program_->externals_)
+    if (Value& v = value(external.value); v.place == Place::constant) take(v);
+  for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
+    const Instruction& instruction = program_->instructions_[i];
+    const auto at = static_cast<int>(i);
+    for (int k = 0; k < instruction.inputs; ++k) {
+      Value& v = value(instruction.input[k]);
+      if (v.place == Place::loaded && v.buffer == kNone) take(v);
+    }
+    if (Value& v = value(instruction.output); v.place == Place::buffer) take(v);
+    for (int k = 0; k < instruction.inputs; ++k) {
+      Value& v = value(instruction.input[k]);
+      bool again = false;
+      for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
+      if (!again && v.buffer != kNone && v.place != Place::constant && last_use_[instruction.input[k]] == at)
+        give_back(v);
+    }
+    // What nobody reads needs its buffer for this instruction alone.
+    if (Value& v = value(instruction.output); v.place == Place::buffer && last_use_[instruction.output] < at)
+      give_back(v);
+  }
+}
+
+void Planner::cut_blocks() {
+  Program& p = *program_;
+  const auto widest = static_cast<std::int64_t>(widest_);
+  const std::int64_t most = std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, p.buffers_)) / 64 * 64,
+                                                     kShortestBlock, kLongestBlock);
+  p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_)) : std::min(p.rows_, most);
+  p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
+  // Chunks are whole blocks.
+  p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;
+  p.chunks_ = (p.rows_ + p.per_chunk_ - 1) / p.per_chunk_;
+}
+
+}  // namespace adjoint::detail

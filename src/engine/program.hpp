@@ -1,0 +1,178 @@
+// A group of nodes as a program: instructions over a block of rows, on buffers, and on inputs' and results' memory.
+//
+// A program says nothing of the evaluation it was made in: no nodes, no addresses. It serves every other one whose
+// nodes, in the same order, have the same operations and attributes (but for the numbers of random ones), shapes,
+// dtypes and inputs among each other, the same cells, results that are read outside of the group, or kept for
+// derivatives, and inputs with the same strides; it is bound to the memory of each.
+#pragma once
+
+#include "engine/fusible.hpp"
+#include "engine/memory_order.hpp"
+#include "kernels/kernels.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace adjoint::detail {
+
+/// What a program is computed on, for one evaluation: kept, so that the next one allocates none.
+struct Binding {
+  Node* const* nodes = nullptr;
+  std::vector<std::byte*> data;       // of each value that has memory
+  std::vector<std::uint8_t> donated;  // externals
+};
+
+class Program {
+ public:
+  /// Finds the memory of what the group reads, and allocates that of its results, or takes it from inputs that nobody
+  /// else reads any more. False where it cannot be computed, since an input failed; then, and when it throws
+  /// std::bad_alloc, forget().
+  bool bind(Node* const* nodes, Binding& binding) const;
+  /// The bytes that compute() wants, or 0.
+  std::size_t buffer_bytes() const noexcept;
+  void compute(const Binding& binding, std::byte* buffers) const;
+  /// The group's members.
+  int count() const noexcept { return count_; }
+  /// Lets go of the memory of the group's results, to which nothing has been written.
+  static void forget(Node* const* nodes, int count) noexcept;
+  /// Of this program.
+  std::size_t bytes() const noexcept;
+
+ private:
+  friend class Planner;
+  static constexpr std::int16_t kNone = -1;
+  static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
+
+  /// Where the elements of a value are, for a block.
+  enum class Place : std::uint8_t {
+    buffer,    // in a buffer of the block's; results of instructions
+    memory,    // contiguous in memory
+    loaded,    // strided in memory: loaded into a buffer
+    constant,  // the same for each block: loaded into a buffer once
+  };
+  struct Value {
+    Place place;
+    bool per_row;  // one element for each row, else for each element of the shape
+    bool single;   // all elements of a row are the same
+    std::uint8_t element;
+    std::int16_t buffer, strides;  // strides: of what is loaded
+  };
+  using Reduction = void (*)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride,
+                             void* output);
+  struct Instruction {
+    enum class Kind : std::uint8_t { tile, reduce, random, expand } kind;
+    std::uint8_t inputs;
+    std::int16_t input[3], output;
+    std::int16_t member;
+    union {
+      kernels::TileKernel kernel;
+      Reduction reduce;
+    };
+  };
+  /// A node that the group reads: an input of a member.
+  struct External {
+    std::int16_t member, input, value;
+    std::int16_t readers;  // among the members
+  };
+  /// A member whose value is read outside.
+  struct Result {
+    std::int16_t member, value;
+    std::int16_t first, last;  // of candidates_
+  };
+
+  /// Whether an input's memory may be taken for a result, as far as only the evaluation knows.
+  bool is_free(const External& external, const Node& node, Node* const* nodes) const noexcept;
+  template <bool is_long>  // is_long_
+  void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const;
+  /// Whether an instruction of a long row goes tile by tile.
+  bool is_cut(const Instruction& instruction) const noexcept {
+    return instruction.kind == Instruction::Kind::tile &&
+           !values_[static_cast<std::size_t>(instruction.output)].per_row;
+  }
+
+  int count_ = 0;          // of members
+  bool late_ = false;      // new values of cells may take the memory of the old ones
+  bool has_rows_ = false;  // else elements are rows of one
+  bool is_long_ = false;   // a block is one row, and longer than a tile
+  bool row_major_ = true;
+  int buffers_ = 0;
+  Shape memory_shape_;                              // of the group, in the order in memory
+  Shape rows_shape_;                                // the dims before a row
+  Strides strides_of_results_;                      // those of the group's shape
+  std::int64_t rows_ = 0, length_ = 0, block_ = 0;  // rows, elements of a row, rows of a block
+  std::int64_t per_chunk_ = 0, chunks_ = 0;         // rows
+  std::int64_t buffer_bytes_ = 0;
+
+  std::vector<Value> values_;
+  std::vector<Instruction> instructions_;
+  std::vector<External> externals_;
+  std::vector<Strides> strides_;
+  std::vector<Result> results_;
+  std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
+  std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
+  std::vector<std::int16_t> aliases_;     // members that show a result in another form
+};
+
+/// Translates groups.
+class Planner {
+ public:
+  /// Null where a group has to be computed node by node; then forget() what has been moved. `late`: it is computed when
+  /// nothing can fail any more. Nothing of the program's contents before is used but its memory.
+  bool plan(Node* const* nodes, int count, bool late, Program& program);
+
+ private:
+  using Value = Program::Value;
+  using Instruction = Program::Instruction;
+  using Place = Program::Place;
+  static constexpr std::int16_t kNone = Program::kNone;
+  static constexpr int kMostExternals = Program::kMostExternals, kMostValues = Program::kMostValues;
+  static constexpr int kMostInstructions = 2 * kMostMembers;
+  /// How a node's shape relates to the group's: the same, one value per row with sizes of 1 in place of its dims, or
+  /// without these.
+  enum class Form : std::uint8_t { full, kept, removed };
+
+  bool is_member(const Node* node) const noexcept {
+    return node->mark >= 0 && node->mark < count_ && nodes_[node->mark] == node;
+  }
+  /// Whether a node's value is made by an instruction.
+  bool is_inside(const Node* node) const noexcept { return is_member(node) && !node->value.data; }
+  Form form_of(const Node& node) const noexcept {
+    return node.shape == *shape_ ? Form::full : node.shape.size() == shape_->size() ? Form::kept : Form::removed;
+  }
+  Value& value(int index) noexcept { return program_->values_[static_cast<std::size_t>(index)]; }
+  bool prepare();
+  bool find_order();
+  bool translate(int index);
+  int new_value(bool per_row, std::size_t element);
+  int value_of(int member, int input, Form form);
+  int expanded(int value);
+  void find_materialized();
+  void find_candidates(int at, const Node& node);
+  void place_results();
+  void assign_buffers();
+  void cut_blocks();
+
+  Node* const* nodes_;
+  int count_;
+  Program* program_;
+  const Shape* shape_;  // of the group
+  int row_dims_;
+  MemoryOrder order_{0};
+  std::size_t widest_;
+
+  struct External {
+    const Node* node;
+    Form form;
+    bool kept;  // a derivative will read it
+  };
+  External externals_[kMostExternals];
+  std::int16_t donor_[kMostExternals];  // externals whose memory a result may take when they are not read any more
+  int donors_;
+  std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
+  bool materialized_[kMostMembers];
+  static constexpr int kKindsOfBuffers = 4;
+  std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];
+};
+
+}  // namespace adjoint::detail

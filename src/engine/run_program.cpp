@@ -1,0 +1,169 @@
+#include "engine/execute.hpp"
+#include "engine/program.hpp"
+#include "engine/threads.hpp"
+#include "kernels/elements.hpp"
+
+#include <algorithm>
+
+namespace adjoint::detail {
+
+using kernels::kTile;
+
+bool Program::bind(Node* const* nodes, Binding& binding) const {
+  binding.nodes = nodes;
+  binding.data.resize(values_.size());
+  binding.donated.assign(externals_.size(), false);
+  for (const std::int16_t member : moved_) {
+    Node& node = *nodes[member];
+    if (node.value.data) continue;  // when it was planned
+    if (node.input(0)->state() == State::failed) return false;
+    node.operation->execute(node);
+  }
+  for (const External& external : externals_) {
+    const Node& node = *nodes[external.member]->input(external.input);
+    if (node.state() == State::failed) return false;
+    binding.data[static_cast<std::size_t>(external.value)] = static_cast<std::byte*>(node.value.data);
+  }
+  for (const Result& result : results_) {
+    Node& node = *nodes[result.member];
+    for (int c = result.first; c < result.last && !node.value.data; ++c) {
+      const auto e = static_cast<std::size_t>(candidates_[static_cast<std::size_t>(c)]);
+      if (binding.donated[e] || !is_free(externals_[e], node, nodes)) continue;
+      const Node& input = *nodes[externals_[e].member]->input(externals_[e].input);
+      node.alias_value(input.value, 0, strides_of_results_);
+      binding.donated[e] = true;
+    }
+    if (!node.value.data) {
+      node.allocate_value();
+      if (!row_major_ && !values_[static_cast<std::size_t>(result.value)].per_row)
+        node.value.strides = strides_of_results_;
+    }
+    binding.data[static_cast<std::size_t>(result.value)] = static_cast<std::byte*>(node.value.data);
+  }
+  return true;
+}
+
+bool Program::is_free(const External& external, const Node& node, Node* const* nodes) const noexcept {
+  const Node& input = *nodes[external.member]->input(external.input);
+  const Storage* storage = input.value.storage;
+  if (!storage || storage->is_shared() || !storage->is_writable() || storage->data() != input.value.data ||
+      input.keeps_own_value())
+    return false;
+  const bool replaced = late_ && is_old_value(input) && is_new_value(node, input);
+  return input.uses() == external.readers + replaced;
+}
+
+template <bool is_long>
+void Program::execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
+  const Value* const values = values_.data();
+  std::byte* const* const data = binding.data.data();
+  const auto instruction_count = static_cast<int>(instructions_.size());
+  // Loads n elements from the given one of a row (or, with one for each row, of the rows) on.
+  const auto load = [&](int index, std::int64_t row, std::int64_t from, std::int64_t n) {
+    const Value& value = values[index];
+    const kernels::View view{data[index], strides_[static_cast<std::size_t>(value.strides)]};
+    kernels::load(value.element, value.per_row ? rows_shape_ : memory_shape_, view,
+                  row * (value.per_row ? 1 : length_) + from, n,
+                  buffers + value.buffer * buffer_bytes_ + from * value.element);
+  };
+  const auto address = [&](int index, std::int64_t row) {
+    const Value& value = values[index];
+    if (value.place != Place::memory) return buffers + value.buffer * buffer_bytes_;
+    return data[index] + row * (value.per_row ? 1 : length_) * value.element;
+  };
+  const auto length_of = [&](const Value& value, std::int64_t rows) { return value.per_row ? rows : rows * length_; };
+  for (const External& external : externals_)
+    if (const Value& value = values[external.value]; value.place == Place::constant)
+      load(external.value, first_row, 0,
+           is_long && value.single ? kTile : length_of(value, std::min(block_, last_row - first_row)));
+  struct Loaded {
+    std::uint64_t bits[(kMostValues + 63) / 64] = {};
+  };
+  for (std::int64_t row = first_row; row < last_row; row += block_) {
+    const std::int64_t rows = std::min(block_, last_row - row);
+    Loaded loaded, before;
+    for (int begin = 0, end = 0; begin < instruction_count; begin = end) {
+      // An instruction on the whole block; of a row of many tiles, all that goes elementwise up to the next reduction,
+      // tile by tile.
+      end = begin + 1;
+      const Instruction* const instructions = instructions_.data();
+      const std::int64_t length = length_of(values[instructions[begin].output], rows);
+      std::int64_t step = length;
+      if (is_long && is_cut(instructions[begin])) {
+        step = kTile;
+        before = loaded;
+        while (end < instruction_count && is_cut(instructions[end])) ++end;
+      }
+      for (std::int64_t from = 0; from < length; from += step) {
+        const std::int64_t n = is_long ? std::min(step, length - from) : length, offset = is_long ? from : 0;
+        if (offset > 0) loaded = before;
+        for (int at = begin; at < end; ++at) {
+          const Instruction& instruction = instructions[at];
+          const void* inputs[3];
+          for (int k = 0; k < instruction.inputs; ++k) {
+            const int index = instruction.input[k];
+            const Value& value = values[index];
+            if (value.place == Place::loaded && !(loaded.bits[index / 64] >> (index % 64) & 1)) {
+              load(index, row, offset, n);
+              loaded.bits[index / 64] |= std::uint64_t{1} << (index % 64);
+            }
+            inputs[k] = address(index, row) + (is_long && value.single ? 0 : offset * value.element);
+          }
+          const Value& output = values[instruction.output];
+          std::byte* to = address(instruction.output, row) + offset * output.element;
+          switch (instruction.kind) {
+            case Instruction::Kind::tile:
+              instruction.kernel(n, inputs, to);
+              break;
+            case Instruction::Kind::reduce:
+              instruction.reduce(n, length_, inputs[0], length_, to);
+              break;
+            case Instruction::Kind::random: {
+              const Node& node = *binding.nodes[instruction.member];
+              const auto& a = node.attributes<RandomAttributes>();
+              kernels::random(static_cast<kernels::Random>(node.operation->kernel), node.dtype, a.seed, a.offset, a.low,
+                              a.high, row * length_, n, to);
+              break;
+            }
+            case Instruction::Kind::expand: {
+              const auto fill = kernels::table().fill[kernels::size_index(output.element)];
+              if (is_long) {
+                fill(kTile, inputs[0], to);
+                break;
+              }
+              for (std::int64_t i = 0; i < rows; ++i)
+                fill(length_, static_cast<const std::byte*>(inputs[0]) + i * output.element,
+                     to + i * length_ * output.element);
+              break;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+std::size_t Program::buffer_bytes() const noexcept {
+  return static_cast<std::size_t>(buffer_bytes_ * buffers_ * team_size(chunks_));
+}
+
+void Program::compute(const Binding& binding, std::byte* buffers) const {
+  parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
+    const std::int64_t first = chunk * per_chunk_, last = std::min(rows_, first + per_chunk_);
+    std::byte* own = buffers + thread * buffer_bytes_ * buffers_;
+    is_long_ ? execute<true>(binding, first, last, own) : execute<false>(binding, first, last, own);
+  });
+  for (const std::int16_t member : aliases_) binding.nodes[member]->operation->execute(*binding.nodes[member]);
+}
+
+void Program::forget(Node* const* nodes, int count) noexcept {
+  for (int i = 0; i < count; ++i) nodes[i]->forget_value();
+}
+
+std::size_t Program::bytes() const noexcept {
+  const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
+  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(strides_) + of(results_) +
+         of(candidates_) + of(moved_) + of(aliases_);
+}
+
+}  // namespace adjoint::detail
