@@ -16,6 +16,7 @@
 
 #include "core/counter.hpp"
 #include "core/operation.hpp"
+#include "core/pool.hpp"
 #include "core/storage.hpp"
 
 #include <adjoint/tensor.hpp>
@@ -123,23 +124,41 @@ class Node {
   /// For a new node: its value is `source`'s, now, or when that is computed.
   void take_value_of(Node* source);
 
-  const Operation* const operation;
-  const Shape shape;
-  const Dtype dtype;
-  bool requires_grad = false;
+ private:
+  // What every evaluation and every count touches comes first, in the first two lines of the cache.
+  // Uses in the lower half of the count; in the upper one, those of them that are a pending node's.
+  std::atomic<std::int64_t> uses_{1};
+  std::atomic<std::int32_t> links_{1};
+  std::atomic<State> state_{State::pending};
+  bool dying_ = false;
+  std::int32_t input_count_ = 0;
+
+ public:
+  std::int32_t mark = 0;  // for the evaluation under way: a step's number, and a place in it
   Schedule schedule = Schedule::none;
-  std::int32_t mark = 0;   // for the evaluation under way: a step's number, and a place in it
+  bool requires_grad = false;
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
-  const Operation* released_by = nullptr;
-  std::size_t pending_index = 0;                    // in its owner's list
-  std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
-  ThreadState* owner = nullptr;                     // the thread that recorded it; its lock guards the computation
-  Cell* cell = nullptr;                             // of a leaf: linked
-  std::uint64_t version = 0;                        // of a leaf: which of its cell's values
-  Value value;
+  const Dtype dtype;
+  const Operation* const operation;
+  ThreadState* owner = nullptr;   // the thread that recorded it; its lock guards the computation
+  std::size_t pending_index = 0;  // in its owner's list
 
  private:
-  Node(const Operation& op, const Shape& s, Dtype d) noexcept : operation(&op), shape(s), dtype(d) {}
+  // Atomic, because one thread may compute the node while another one differentiates it.
+  std::atomic<std::uintptr_t>* inputs_ = nullptr;
+  std::atomic<std::uintptr_t> inline_inputs_[kInlineInputs];
+  Node* next_ = nullptr;  // in the list of nodes to settle
+
+ public:
+  std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
+  const Operation* released_by = nullptr;
+  Cell* cell = nullptr;       // of a leaf: linked
+  std::uint64_t version = 0;  // of a leaf: which of its cell's values
+  Value value;
+  const Shape shape;
+
+ private:
+  Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
   static void settle(Node* first) noexcept;
   void handle_unused() noexcept;
@@ -150,22 +169,12 @@ class Node {
   void drop_what_was_read() noexcept;
 
   static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, not only linked
-  // Uses in the lower half of the count; in the upper one, those of them that are a pending node's.
   static constexpr std::int64_t kReader = std::int64_t{1} << 32, kReadersUse = kReader + 1;
   static std::int32_t uses_of(std::int64_t counts) noexcept {
     return static_cast<std::int32_t>(counts & (kReader - 1));
   }
   static std::int32_t readers_of(std::int64_t counts) noexcept { return static_cast<std::int32_t>(counts >> 32); }
 
-  std::atomic<std::int64_t> uses_{1};
-  std::atomic<std::int32_t> links_{1};
-  std::atomic<State> state_{State::pending};
-  bool dying_ = false;
-  int input_count_ = 0;
-  // Atomic, because one thread may compute the node while another one differentiates it.
-  std::atomic<std::uintptr_t>* inputs_ = nullptr;
-  std::atomic<std::uintptr_t> inline_inputs_[kInlineInputs] = {};
-  Node* next_ = nullptr;  // in the list of nodes to settle
   std::unique_ptr<Rare> rare_;
   alignas(8) std::byte attributes_[kAttributeBytes] = {};
   alignas(8) std::byte inline_value_[8] = {};
@@ -201,6 +210,9 @@ class Cell {
   bool revert() noexcept;
   /// Replaces the leaves by such with the same values that require grad, or do not.
   void set_requires_grad(bool requires_grad);
+
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
   Tensor grad;
 
@@ -238,8 +250,8 @@ struct Access {
   }
 };
 
-/// Puts a new pending node on the list of the thread that records it.
-void register_pending(Node& node);
+/// Puts a new pending node on the list of the thread that records it, the caller's.
+void register_pending(Node& node, ThreadState& state);
 
 /// The leaf's operation: its value is its input's, and differentiation ends at it.
 extern const Operation kLeaf;

@@ -69,8 +69,7 @@ ModuleScope::ModuleScope(const char* name) noexcept : name_(name), outer_(Thread
 }
 ModuleScope::~ModuleScope() { ThreadState::get().scope = outer_; }
 
-void register_pending(Node& node) {
-  ThreadState& state = ThreadState::get();
+void register_pending(Node& node, ThreadState& state) {
   node.owner = &state;
   node.pending_index = state.pending.size();
   state.pending.push_back({&node, state.next_number});

@@ -381,8 +381,7 @@ void evaluate_pending(bool quietly) {
   evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
-void bound_pending() {
-  ThreadState& state = ThreadState::get();
+void bound_pending(ThreadState& state) {
   const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostPendingBytes;
   if (state.pending.size() < state.pending_limit && !many_bytes) return;
   compact(state);

@@ -170,7 +170,7 @@ namespace {
 
 /// Assigns a cell, or rebinds a handle.
 Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
-  bound_pending();
+  bound_pending(ThreadState::get());
   Cell* cell = Access::cell(target);
   if (!cell) return target = value;
   const Node* node = cell->current();
