@@ -268,6 +268,44 @@ Node* Access::node(const Tensor& tensor, const char* operation) {
   return tensor.node_;
 }
 
+// -- numbers ----------------------------------------------------------------------------------------------------------
+
+void store_number(Scalar value, Dtype dtype, void* at) noexcept {
+  const auto store = [&](auto converted) { std::memcpy(at, &converted, sizeof converted); };
+  switch (dtype) {
+    case Dtype::float32:
+      return store(static_cast<float>(value.to_double()));
+    case Dtype::float64:
+      return store(value.to_double());
+    case Dtype::int64:
+      return store(value.to_int64());
+    case Dtype::int32:
+      return store(static_cast<std::int32_t>(value.to_int64()));
+    case Dtype::uint8:
+      return store(static_cast<std::uint8_t>(value.to_int64()));
+    case Dtype::bool_:
+      return store(value.to_double() != 0);
+  }
+}
+
+Scalar load_number(Dtype dtype, const void* from) noexcept {
+  switch (dtype) {
+    case Dtype::float32:
+      return *static_cast<const float*>(from);
+    case Dtype::float64:
+      return *static_cast<const double*>(from);
+    case Dtype::int64:
+      return *static_cast<const std::int64_t*>(from);
+    case Dtype::int32:
+      return *static_cast<const std::int32_t*>(from);
+    case Dtype::uint8:
+      return *static_cast<const std::uint8_t*>(from);
+    case Dtype::bool_:
+      break;
+  }
+  return *static_cast<const bool*>(from);
+}
+
 // -- Recorded ---------------------------------------------------------------------------------------------------------
 
 Tensor Recorded::input(int i) const { return Access::share(node_->input(i)); }
@@ -277,6 +315,11 @@ Dtype Recorded::input_dtype(int i) const { return node_->input(i)->dtype; }
 const Shape& Recorded::shape() const { return node_->shape; }
 Dtype Recorded::dtype() const { return node_->dtype; }
 const Operation* Recorded::input_operation(int i) const { return node_->input(i)->operation; }
+std::optional<Scalar> Recorded::number(int i) const {
+  const Node& node = *node_->input(i);
+  if (node.operation != &kScalar) return {};
+  return load_number(node.dtype, node.value.data);
+}
 const void* Recorded::attribute_bytes() const noexcept { return node_->attribute_bytes(); }
 
 }  // namespace adjoint::detail

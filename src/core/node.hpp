@@ -250,6 +250,10 @@ struct Access {
   }
 };
 
+/// Writes a number, converted to the dtype, where one element lies.
+void store_number(Scalar value, Dtype dtype, void* at) noexcept;
+Scalar load_number(Dtype dtype, const void* from) noexcept;
+
 /// Puts a new pending node on the list of the thread that records it, the caller's.
 void register_pending(Node& node, ThreadState& state);
 

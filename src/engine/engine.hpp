@@ -33,8 +33,6 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, std::
 /// Records the operation of a node again, with the same attributes, result's shape and dtype, on other inputs.
 Tensor record_again(const Node& node, const std::vector<Tensor>& inputs);
 
-/// Writes a number, converted to the dtype, where one element lies.
-void store_number(Scalar value, Dtype dtype, void* at) noexcept;
 /// A number as a node; it is computed.
 Tensor scalar_node(Scalar value, Dtype dtype);
 /// A computed node on a storage (whose reference it takes over).

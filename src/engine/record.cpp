@@ -69,24 +69,6 @@ Tensor record_again(const Node& node, const std::vector<Tensor>& inputs) {
                 node.attribute_bytes(), Node::kAttributeBytes);
 }
 
-void store_number(Scalar value, Dtype dtype, void* at) noexcept {
-  const auto store = [&](auto converted) { std::memcpy(at, &converted, sizeof converted); };
-  switch (dtype) {
-    case Dtype::float32:
-      return store(static_cast<float>(value.to_double()));
-    case Dtype::float64:
-      return store(value.to_double());
-    case Dtype::int64:
-      return store(value.to_int64());
-    case Dtype::int32:
-      return store(static_cast<std::int32_t>(value.to_int64()));
-    case Dtype::uint8:
-      return store(static_cast<std::uint8_t>(value.to_int64()));
-    case Dtype::bool_:
-      return store(value.to_double() != 0);
-  }
-}
-
 Tensor scalar_node(Scalar value, Dtype dtype) {
   Node* node = Node::make(kScalar, Shape{}, dtype);
   node->allocate_value();

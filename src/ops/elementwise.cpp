@@ -75,6 +75,8 @@ const Operation kAtan2 = binary("atan2", Tile::atan2, kReadsA | kReadsB, kReadsA
   return where(origin, 0, t * (i == 0 ? b : -a) * reciprocal(where(origin, 1, square_of_radius)));
 });
 const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
+  if (const std::optional<Scalar> b = at.number(1); b && i == 0 && b->to_double() != 0)
+    return t * (pow(at.input(0), b->to_double() - 1) * *b);
   const Tensor a = at.input(0), b = at.input(1);
   if (i == 0) return t * (b * pow(a, where(b == 0 && !(abs(a) > 0), 1, b) - 1));  // b a^(b-1), and 0 for 0^0 and NaN^0
   const Tensor constant = a == 0 && b >= 0;
