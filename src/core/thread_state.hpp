@@ -17,7 +17,8 @@ class ModuleScope;
 struct ThreadState {
   bool grad_enabled = true;
   bool eager = false;
-  bool fuse = true;  // else nodes are computed one by one
+  bool fuse = true;    // else nodes are computed one by one
+  bool replay = true;  // else each plan is made anew
   int threads = 0;   // 0: not chosen yet
   const ModuleScope* scope = nullptr;
   Generator generator;

@@ -2,6 +2,7 @@
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/fuse.hpp"
+#include "engine/replay.hpp"
 #include "engine/threads.hpp"
 
 #include <algorithm>
@@ -25,9 +26,22 @@ struct Workspace {
   std::vector<Node*> plan;
   std::vector<Node*> roots;  // used, so that what became of them can be told
   std::vector<Cell*> cells;  // those whose leaves are computed; used
-  Steps steps;
+  Steps steps;  // of a plan that is not kept
+  Plans plans;
   Groups groups;
   std::vector<int> ready;  // steps that are prepared to be the last
+
+  /// Lets go of the lists of an uncommonly large evaluation.
+  void shrink() {
+    constexpr std::size_t most = std::size_t{1} << 16;
+    if (plan.capacity() <= most) return;
+    stack = {};
+    plan = {};
+    roots = {};
+    cells = {};
+    steps = {};
+    ready = {};
+  }
 };
 
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
@@ -57,7 +71,7 @@ class Evaluation {
   bool is_locked(const Node& node) const {
     return node.owner == &state_ || std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
-  void run_late_steps();
+  void run_late_steps(Steps& steps);
   void run_step(Node* const* nodes, int count);
   void finish_step(Node* const* nodes, int count, bool computed);
   void compute(Node& node);
@@ -82,8 +96,8 @@ Evaluation::~Evaluation() {
   unlock();
   cells_.clear();
   roots_.clear();
-  constexpr std::size_t kept = std::size_t{1} << 16;
-  if (!state_.workspace && plan_.capacity() <= kept) state_.workspace = workspace_.release();
+  workspace_->shrink();
+  if (!state_.workspace) state_.workspace = workspace_.release();
 }
 
 // Locks in the order of addresses, so that two evaluations never wait for each other.
@@ -211,11 +225,12 @@ void Evaluation::run() {
     if (plan_.size() == 1 || !state_.fuse) {
       for (Node* node : plan_) run_step(&node, 1);
     } else {
-      Steps& steps = workspace_->steps;
-      steps.build(plan_);
+      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_) : nullptr;
+      if (!kept) workspace_->steps.build(plan_);
+      Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)
         if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step));
-      run_late_steps();
+      run_late_steps(steps);
     }
   }
   plan_.clear();
@@ -229,8 +244,7 @@ void Evaluation::run() {
 
 // New values of cells, which nothing in this evaluation reads: when all else is computed, and all memory allocated, so
 // that nothing can fail any more, they may be written over the old ones.
-void Evaluation::run_late_steps() {
-  Steps& steps = workspace_->steps;
+void Evaluation::run_late_steps(Steps& steps) {
   Groups& groups = workspace_->groups;
   std::vector<int>& ready = workspace_->ready;  // those that are prepared
   ready.clear();

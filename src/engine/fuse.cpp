@@ -148,9 +148,11 @@ void Steps::build(const std::vector<Node*>& plan) {
   first_.assign(steps + 1, 0);
   for (std::size_t i = 0; i < steps; ++i) first_[i + 1] = first_[i] + groups_[steps - 1 - i].members;
   nodes_.resize(plan.size());
+  order_.resize(plan.size());
   for (std::size_t i = 0; i < steps; ++i) groups_[steps - 1 - i].members = first_[i];  // where the next one goes
-  for (Node* node : plan)
-    nodes_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(node->mark)].members++)] = node;
+  for (std::size_t i = 0; i < plan.size(); ++i)
+    order_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(plan[i]->mark)].members++)] = static_cast<int>(i);
+  arrange(plan);
 }
 
 // -- execution --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,13 @@ class Steps {
  public:
   /// `plan`: nodes, each after its inputs. Linear in their number.
   void build(const std::vector<Node*>& plan);
+  /// For another plan of the same structure.
+  void arrange(const std::vector<Node*>& plan) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i] = plan[static_cast<std::size_t>(order_[i])];
+  }
+  std::size_t bytes() const noexcept {
+    return groups_.capacity() * sizeof(Group) + nodes_.capacity() * (sizeof(Node*) + 2 * sizeof(int));
+  }
   int size() const noexcept { return static_cast<int>(first_.size()) - 1; }
   /// Whether a step may come after all others: cells' new leaves that nothing in the plan reads (the last step), or a
   /// group that only such leaves read.
@@ -45,6 +52,7 @@ class Steps {
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
   std::vector<int> first_;
+  std::vector<int> order_;  // places in the plan
   std::vector<Node*> nodes_;
 };
 
