@@ -69,6 +69,7 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
   const Tensor cotangent = checked_cotangent("backward", *this, gradient, create_graph);
   const DifferentiableGraph graph("backward", *this);
   List<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
+  cells.reserve(16);
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
     graph.check_links(i);
@@ -79,6 +80,7 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
               cells.end());
   std::sort(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.second < b.second; });
   List<Tensor> leaves;
+  leaves.reserve(cells.size());
   List<Node*> unfinished;
   for (const auto& [cell, position] : cells) {
     if (!cell->try_add_use()) continue;

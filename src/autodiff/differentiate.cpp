@@ -135,6 +135,11 @@ DifferentiableGraph::DifferentiableGraph(const char* operation, TensorSpan outpu
     int next;
   };
   List<Frame> stack;
+  // Few nodes need no more than a block of the pool each.
+  stack.reserve(32);
+  nodes_.reserve(32);
+  first_input_.reserve(32);
+  inputs_.reserve(64);
   const auto enter = [&](Node* node) {
     if (!node->requires_grad) return;
     const std::size_t at = slot(node);
@@ -199,15 +204,17 @@ void DifferentiableGraph::check_links(int i) const {
 }
 
 void DifferentiableGraph::release(const List<char>& which, const Operation& by) const noexcept {
+  ThreadState* owner = nullptr;  // whose lock is held
+  std::unique_lock<std::recursive_mutex> lock;
   for (int i = size() - 1; i >= 0; --i) {
     if (!which[static_cast<std::size_t>(i)]) continue;
     Node& at = node(i);
-    if (at.owner) {
-      const std::lock_guard lock(at.owner->mutex);
-      at.release(by);
-    } else {
-      at.release(by);
+    if (at.owner && at.owner != owner) {
+      if (lock) lock.unlock();
+      owner = at.owner;
+      lock = std::unique_lock(owner->mutex);
     }
+    at.release(by);
   }
 }
 
