@@ -15,7 +15,9 @@ namespace adjoint::detail {
 ///
 /// A group has one shape. Its members are of that shape, or have one value for each of its rows (the last dims, those
 /// over which its reductions go). It is built from its last member backwards: a node joins the group of the first step
-/// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong.
+/// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong. Else it
+/// may join the group that reads what it reads, if that comes before all who read it: a result that is held beside the
+/// gradients that are computed from the same values.
 class Steps {
  public:
   /// `plan`: nodes, each after its inputs. Linear in their number.
