@@ -55,9 +55,9 @@ using Function = std::function<std::vector<Tensor>(const Tensor&)>;
 void check_same(const std::string& name, const Tensor& x, const Function& f) {
   CAPTURE(name);
   CAPTURE(x.shape());
-  const auto results = [&] {
+  const auto results_of = [&](const Tensor& values) {
     ad::manual_seed(7);
-    Tensor leaf = x.detach();
+    Tensor leaf = values.detach();
     const bool differentiable = ad::is_floating(x.dtype());
     if (differentiable) leaf.requires_grad_();
     std::vector<Tensor> all = f(leaf);
@@ -72,21 +72,30 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     ad::eval(all);
     return all;
   };
+  const auto results = [&] { return results_of(x); };
+  // Other values, in the same order in memory where that is easily had.
+  const Tensor others = x.dim() > 0 ? ad::cat({ad::slice(x, 0, 1), ad::slice(x, 0, 0, 1)}, 0) : x;
+  ad::eval(x, others);
   ad::set_num_threads(1);
   const std::vector<Tensor> together = results();
-  std::vector<Tensor> alone;
+  std::vector<Tensor> alone, others_alone;
   {
     const OneByOne guard;
     alone = results();
+    others_alone = results_of(others);
   }
   ad::set_num_threads(3);
   const std::vector<Tensor> threaded = results();
   ad::set_num_threads(1);
+  const std::uint64_t replays = ThreadState::get().replays;
+  const std::vector<Tensor> replayed = results_of(others);
+  CHECK(ThreadState::get().replays > replays);
   REQUIRE(together.size() == alone.size());
   for (std::size_t i = 0; i < together.size(); ++i) {
     CAPTURE(i);
     CHECK(same_bits(together[i], alone[i]));
     CHECK(same_bits(together[i], threaded[i]));
+    CHECK(same_bits(replayed[i], others_alone[i]));
   }
 }
 

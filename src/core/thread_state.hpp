@@ -38,6 +38,8 @@ struct ThreadState {
   std::size_t pending_limit = 1024;
   /// What the last evaluation worked with, for the next one (engine/evaluate.cpp).
   void* workspace = nullptr;
+  /// Evaluations for which a plan had been kept.
+  std::uint64_t replays = 0;
   /// Bytes that were live after the last evaluation.
   std::int64_t live_bytes = 0;
 

@@ -225,7 +225,7 @@ void Evaluation::run() {
     if (plan_.size() == 1 || !state_.fuse) {
       for (Node* node : plan_) run_step(&node, 1);
     } else {
-      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_) : nullptr;
+      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, state_.replays) : nullptr;
       if (!kept) workspace_->steps.build(plan_);
       Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)

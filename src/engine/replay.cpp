@@ -4,7 +4,6 @@
 #include "engine/execute.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 #include <utility>
 
@@ -14,9 +13,9 @@ namespace {
 // What a thread keeps at most, of plans of at most so many nodes.
 constexpr std::size_t kMostBytes = std::size_t{32} << 20, kMostPlans = 256, kMostNodes = std::size_t{1} << 15;
 
-/// Whether attributes decide how a node is computed, where it is computed with others.
-bool has_structural_attributes(const Operation& operation) noexcept {
-  return operation.family == Family::reduction;
+/// What of a node's attributes decides how it is computed together with others.
+std::uint64_t structure_of(const Node& node) noexcept {
+  return node.operation->family == Family::reduction ? node.attributes<ReduceAttributes>().dims : 0;
 }
 
 // A node in a word: 3 bits of dtype, 4 of rank, whether it is a cell's and whether it is held, 8 of what its derivative
@@ -73,10 +72,7 @@ bool KeptPlan::make(const std::vector<Node*>& plan) {
     key_.push_back(reinterpret_cast<std::uintptr_t>(node.operation));
     key_.push_back(word_of(node, planned_reads[i]));
     key_.insert(key_.end(), node.shape.begin(), node.shape.end());
-    if (has_structural_attributes(*node.operation)) {
-      const auto* words = static_cast<const std::uint64_t*>(node.attribute_bytes());
-      key_.insert(key_.end(), words, words + Node::kAttributeBytes / sizeof *words);
-    }
+    key_.push_back(structure_of(node));
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (input.state() == State::pending) {
@@ -107,10 +103,7 @@ bool KeptPlan::matches(const std::vector<Node*>& plan) {
     if (*key++ != reinterpret_cast<std::uintptr_t>(node->operation)) return false;
     const std::uint64_t word = *key++;
     if (word != word_of(*node, planned_reads_of(word)) || !has_shape(*node)) return false;
-    if (has_structural_attributes(*node->operation)) {
-      if (std::memcmp(key, node->attribute_bytes(), Node::kAttributeBytes) != 0) return false;
-      key += Node::kAttributeBytes / sizeof *key;
-    }
+    if (*key++ != structure_of(*node)) return false;
     for (int k = 0; k < node->input_count(); ++k) {
       const Node* input = node->input(k);
       const std::uint64_t place = *key++;
@@ -132,12 +125,13 @@ std::size_t KeptPlan::bytes() const noexcept { return sizeof *this + key_.size()
 
 // -- the plans of a thread --------------------------------------------------------------------------------------------
 
-KeptPlan* Plans::find(const std::vector<Node*>& plan) {
+KeptPlan* Plans::find(const std::vector<Node*>& plan, std::uint64_t& hits) {
   if (plan.size() > kMostNodes) return nullptr;
   const std::uint64_t hash = hash_of(plan);
   for (Entry& entry : entries_) {
     if (entry.hash != hash || !entry.plan->matches(plan)) continue;
     entry.last_use = ++uses_;
+    ++hits;
     return entry.plan.get();
   }
   if (std::exchange(seen_[hash % kSeen], hash) != hash) return nullptr;

@@ -32,8 +32,8 @@ class KeptPlan {
 /// for no more than a look; those used longest ago make room for others.
 class Plans {
  public:
-  /// The kept plan of this structure, or null. It stays valid until the next call.
-  KeptPlan* find(const std::vector<Node*>& plan);
+  /// The kept plan of this structure, or null. It stays valid until the next call. `hits` counts those that were there.
+  KeptPlan* find(const std::vector<Node*>& plan, std::uint64_t& hits);
 
  private:
   struct Entry {
