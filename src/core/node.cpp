@@ -9,26 +9,11 @@
 namespace adjoint::detail {
 // -- Node -------------------------------------------------------------------------------------------------------------
 
-Node* Node::make(const Operation& operation, const Shape& shape, Dtype dtype) {
-  return ::new (pool_allocate(sizeof(Node))) Node(operation, shape, dtype);
-}
-
 bool Node::try_add_use() noexcept {
   std::int64_t counts = uses_.load(std::memory_order_relaxed);
   while (uses_of(counts) > 0)
     if (uses_.compare_exchange_weak(counts, counts + 1, std::memory_order_acq_rel)) return true;
   return false;
-}
-
-void Node::drop_uses(std::int64_t counts) noexcept {
-  if (uses_of(take_from(uses_, counts)) == 1) settle(this);
-}
-
-void Node::drop_link() noexcept {
-  if (take_from(links_, 1) == 1) {
-    dying_ = true;
-    settle(this);
-  }
 }
 
 // Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the

@@ -66,7 +66,9 @@ class Node {
   static constexpr std::size_t kAttributeBytes = 40;
 
   /// A node without inputs, with one use (and the link of all uses).
-  static Node* make(const Operation& operation, const Shape& shape, Dtype dtype);
+  static Node* make(const Operation& operation, const Shape& shape, Dtype dtype) {
+    return ::new (pool_allocate(sizeof(Node))) Node(operation, shape, dtype);
+  }
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -77,7 +79,12 @@ class Node {
   bool try_add_use() noexcept;
   void drop_use() noexcept { drop_uses(1); }
   void add_link() noexcept { add_to(links_, 1); }
-  void drop_link() noexcept;
+  void drop_link() noexcept {
+    if (take_from(links_, 1) == 1) {
+      dying_ = true;
+      settle(this);
+    }
+  }
   std::int32_t uses() const noexcept { return uses_of(uses_.load(std::memory_order_acquire)); }
   /// How often pending nodes read this one.
   std::int32_t readers() const noexcept { return readers_of(uses_.load(std::memory_order_acquire)); }
@@ -164,7 +171,9 @@ class Node {
   void handle_unused() noexcept;
   void destroy() noexcept;
   void drop_value() noexcept;
-  void drop_uses(std::int64_t counts) noexcept;
+  void drop_uses(std::int64_t counts) noexcept {
+    if (uses_of(take_from(uses_, counts)) == 1) settle(this);
+  }
   void drop_inputs(std::int64_t counts) noexcept;
   void drop_what_was_read() noexcept;
 

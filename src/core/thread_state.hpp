@@ -44,9 +44,18 @@ struct ThreadState {
   std::int64_t live_bytes = 0;
 
   /// The calling thread's. Never freed: a thread that ends leaves it to one that starts.
-  static ThreadState& get() noexcept;
+  static ThreadState& get() noexcept {
+    ThreadState* state = of_thread;
+    return state ? *state : start();
+  }
   /// "encoder.0", or empty outside of modules.
   std::string module_path() const;
+
+ private:
+  struct Returner;
+  static ThreadState& start() noexcept;
+
+  static inline thread_local ThreadState* of_thread = nullptr;
 };
 
 }  // namespace adjoint::detail
