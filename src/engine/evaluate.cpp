@@ -140,7 +140,7 @@ void Evaluation::plan(Node* const* roots, int count) {
 // Depth first, with a stack of our own. Returns false when a lock is missing; then the plan is of no use.
 bool Evaluation::schedule(Node* root) {
   std::vector<Frame>& stack = workspace_->stack;
-  stack.clear();
+  std::size_t depth = 0;
   const auto enter = [&](Node* node) {
     if (node->state() != State::pending) return true;
     if (!is_locked(*node)) {
@@ -150,17 +150,18 @@ bool Evaluation::schedule(Node* root) {
     // Asked again under the lock: its owner may have computed it meanwhile.
     if (node->schedule != Schedule::none || node->state() != State::pending) return true;
     node->schedule = Schedule::planned;
-    stack.push_back({node, 0});
+    if (depth == stack.size()) stack.resize(2 * depth + 64);
+    stack[depth++] = {node, 0};
     return true;
   };
   bool complete = enter(root);
-  while (!stack.empty()) {
-    Frame& frame = stack.back();
+  while (depth > 0) {
+    Frame& frame = stack[depth - 1];
     if (complete && frame.next < frame.node->input_count()) {
       complete = enter(frame.node->input(frame.next++));
     } else {
       plan_.push_back(frame.node);
-      stack.pop_back();
+      --depth;
     }
   }
   return complete;
@@ -175,6 +176,8 @@ void Evaluation::unschedule(std::size_t first) {
 
 // Held values and cells of this thread that what is computed anyway feeds: computed now, they let go of it.
 void Evaluation::schedule_what_is_fed() {
+  // With no other thread's nodes among them, and as many as are pending, there are no others.
+  if (locked_.size() == 1 && plan_.size() >= state_.pending.size()) return;
   // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
   std::int64_t readers = 0;
   std::uint64_t first = UINT64_MAX, last = 0;
