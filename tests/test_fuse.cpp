@@ -16,6 +16,7 @@
 namespace ad = adjoint;
 using ad::Tensor;
 using ad::detail::Access;
+using ad::detail::Groups;
 using ad::detail::Node;
 using ad::detail::Program;
 using ad::detail::Steps;
@@ -57,9 +58,9 @@ using Function = std::function<std::vector<Tensor>(const Tensor&)>;
 void check_same(const std::string& name, const Tensor& x, const Function& f) {
   CAPTURE(name);
   CAPTURE(x.shape());
-  const auto results = [&] {
+  const auto results_of = [&](const Tensor& values) {
     ad::manual_seed(7);
-    Tensor leaf = x.detach();
+    Tensor leaf = values.detach();
     const bool differentiable = ad::is_floating(x.dtype());
     if (differentiable) leaf.requires_grad_();
     std::vector<Tensor> all = f(leaf);
@@ -74,21 +75,30 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     ad::eval(all);
     return all;
   };
+  const auto results = [&] { return results_of(x); };
+  // Other values, in the same order in memory where that is easily had.
+  const Tensor others = x.dim() > 0 ? ad::cat({ad::slice(x, 0, 1), ad::slice(x, 0, 0, 1)}, 0) : x;
+  ad::eval(x, others);
   ad::set_num_threads(1);
   const std::vector<Tensor> together = results();
-  std::vector<Tensor> alone;
+  std::vector<Tensor> alone, others_alone;
   {
     const OneByOne guard;
     alone = results();
+    others_alone = results_of(others);
   }
   ad::set_num_threads(3);
   const std::vector<Tensor> threaded = results();
   ad::set_num_threads(1);
+  const std::uint64_t replays = ThreadState::get().replays;
+  const std::vector<Tensor> replayed = results_of(others);
+  CHECK(ThreadState::get().replays > replays);
   REQUIRE(together.size() == alone.size());
   for (std::size_t i = 0; i < together.size(); ++i) {
     CAPTURE(i);
     CHECK(same_bits(together[i], alone[i]));
     CHECK(same_bits(together[i], threaded[i]));
+    CHECK(same_bits(replayed[i], others_alone[i]));
   }
 }
 
@@ -133,27 +143,17 @@ std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
   return sizes;
 }
 
-/// Computes these step by step, as an evaluation does: groups by `programs`, one for each of them, or, when these are
-/// empty, by new ones, which are kept there.
-void evaluate_by(std::vector<std::unique_ptr<Program>>& programs, const std::vector<Tensor>& roots) {
+/// Computes these step by step, as an evaluation does: groups by the programs that are kept.
+void evaluate_by(std::vector<Groups::Kept>& kept, const std::vector<Tensor>& roots) {
   const std::vector<Node*> plan = plan_of(roots);
   Steps steps;
   steps.build(plan);
-  ad::detail::Groups groups;
-  const bool known = !programs.empty();
-  std::size_t at = 0;
+  Groups groups;
+  kept.resize(static_cast<std::size_t>(steps.size()));
   for (int step = 0; step < steps.size(); ++step) {
     Node* const* nodes = steps.begin(step);
     const int count = steps.count(step);
-    bool together = false;
-    if (known) {
-      const Program* program = programs.at(at++).get();
-      together = program && groups.compute(*program, nodes);
-      CHECK(together == (program != nullptr));
-    } else {
-      together = count > 1 && groups.compute(nodes, count);
-      programs.push_back(together ? std::make_unique<Program>(groups.last()) : nullptr);
-    }
+    const bool together = count > 1 && groups.compute(nodes, count, &kept[static_cast<std::size_t>(step)]);
     for (int i = 0; i < count; ++i) {
       if (!together) nodes[i]->operation->execute(*nodes[i]);
       nodes[i]->schedule = ad::detail::Schedule::none;
@@ -291,21 +291,24 @@ TEST_CASE("a program serves every group of its structure") {
   };
   for (const std::int64_t n : {1, 8, 100, 3000})
     for (const bool moved : {false, true}) {
-      std::vector<std::unique_ptr<Program>> programs;
+      std::vector<Groups::Kept> kept;
       for (int time = 0; time < 3; ++time) {
         Tensor x = ad::randn({n});
         ad::eval(x);
         const float scale = 1 + 0.3f * static_cast<float>(time);
         ad::manual_seed(time);
         const std::vector<Tensor> together = function(x, scale, moved);
-        evaluate_by(programs, together);
+        std::vector<const Program*> before;
+        for (const Groups::Kept& program : kept) before.push_back(program.get());
+        evaluate_by(kept, together);
+        for (std::size_t i = 0; i < before.size(); ++i) CHECK(kept[i].get() == before[i]);
         ad::manual_seed(time);
         const OneByOne guard;
         const std::vector<Tensor> alone = function(x, scale, moved);
         for (std::size_t i = 0; i < alone.size(); ++i) CHECK(same_bits(together[i], alone[i]));
       }
       // A result may take an input's memory one time, and not at another.
-      programs.clear();
+      kept.clear();
       for (const bool held : {false, true, false}) {
         Tensor x = ad::randn({n, 3});
         ad::eval(x);
@@ -314,10 +317,19 @@ TEST_CASE("a program serves every group of its structure") {
         ad::eval(x);
         const Tensor other = held ? x.detach() : Tensor();
         const Tensor y = ad::exp(std::move(x) * 2) + 1;
-        evaluate_by(programs, {y});
+        evaluate_by(kept, {y});
         if (held) CHECK(other.to_vector<float>() == before);
         const OneByOne guard;
         CHECK(same_bits(y, ad::exp(ad::tensor(before).reshape({n, 3}) * 2) + 1));
+      }
+      // And one that lies in memory in another way is read in another way.
+      for (const bool transposed : {true, false, true}) {
+        const Tensor x = transposed ? ad::randn({3, n}).t() : ad::randn({n, 3});
+        ad::eval(x);
+        const Tensor y = ad::exp(x * 2) + 1;
+        evaluate_by(kept, {y});
+        const OneByOne guard;
+        CHECK(same_bits(y, ad::exp(x * 2) + 1));
       }
     }
 }

@@ -230,9 +230,11 @@ ADJOINT_API std::string to_string(const Tensor& tensor);
 
 /// Computes several tensors together. Throws the first error that their values reveal.
 ADJOINT_API void eval(const std::vector<Tensor>& tensors);
+ADJOINT_API void eval(const Tensor* tensors, std::size_t count);
 template <class... Tensors>
 void eval(const Tensor& first, const Tensors&... rest) {
-  eval(std::vector<Tensor>{first, rest...});
+  const Tensor tensors[] = {first, rest...};
+  eval(tensors, 1 + sizeof...(rest));
 }
 
 }  // namespace adjoint

@@ -66,10 +66,10 @@ Tensor checked_cotangent(const char* operation, const Tensor& output, const Tens
 }  // namespace
 
 void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph) const {
-  const std::vector<Tensor> outputs{*this};
-  const std::vector<Tensor> cotangents{checked_cotangent("backward", *this, gradient, create_graph)};
-  const DifferentiableGraph graph("backward", outputs);
-  std::vector<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
+  const Tensor cotangent = checked_cotangent("backward", *this, gradient, create_graph);
+  const DifferentiableGraph graph("backward", *this);
+  List<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
+  cells.reserve(16);
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
     graph.check_links(i);
@@ -79,19 +79,22 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
   cells.erase(std::unique(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.first == b.first; }),
               cells.end());
   std::sort(cells.begin(), cells.end(), [](auto& a, auto& b) { return a.second < b.second; });
-  std::vector<Tensor> leaves, unfinished;
+  List<Tensor> leaves;
+  leaves.reserve(cells.size());
+  List<Node*> unfinished;
   for (const auto& [cell, position] : cells) {
     if (!cell->try_add_use()) continue;
     leaves.push_back(Access::take(cell));
-    if (const Tensor grad = cell->grad; grad.defined() && !grad.is_computed()) unfinished.push_back(grad);
+    if (const Tensor& grad = cell->grad; grad.defined() && !grad.is_computed())
+      unfinished.push_back(Access::node(grad));
   }
   // So that accumulating over micro-batches needs the memory of one.
-  if (!unfinished.empty()) eval(unfinished);
+  if (!unfinished.empty()) evaluate(unfinished.data(), static_cast<int>(unfinished.size()));
 
-  std::vector<char> visited;
+  List<char> visited;
   {
     const GradMode mode(create_graph);
-    const std::vector<Tensor> gradients = pull_back(graph, outputs, cotangents, leaves, &visited);
+    const List<Tensor> gradients = pull_back(graph, *this, cotangent, leaves, &visited);
     for (std::size_t i = 0; i < leaves.size(); ++i) {
       if (!gradients[i].defined()) continue;
       const Tensor before = leaves[i].grad();
@@ -116,11 +119,12 @@ std::vector<Tensor> autograd::grad(const std::vector<Tensor>& outputs, const std
       throw AutogradError("grad: input " + std::to_string(i) + " of shape " + to_string(node->shape) +
                           " does not require grad");
   const DifferentiableGraph graph("grad", outputs);
-  std::vector<char> visited;
+  List<char> visited;
   std::vector<Tensor> gradients;
   {
     const GradMode mode(options.create_graph);
-    gradients = pull_back(graph, outputs, cotangents, inputs, &visited);
+    for (Tensor& gradient : pull_back(graph, outputs, cotangents, inputs, &visited))
+      gradients.push_back(std::move(gradient));
   }
   for (std::size_t i = 0; i < inputs.size() && !options.allow_unused; ++i)
     if (!gradients[i].defined())

@@ -46,8 +46,8 @@ class PutSlices {
     int before;  // the part of the same node that came before it
   };
   std::size_t nodes_;
-  std::vector<Part> parts_;
-  std::vector<int> last_;  // for each node
+  List<Part> parts_;
+  List<int> last_;  // for each node
 };
 
 /// What input i's cotangent gains from the result's cotangent g.
@@ -65,7 +65,7 @@ Tensor pulled_back(Node& node, int i, const Tensor& g) {
 }
 
 /// The result's tangent, given those of the inputs (undefined where there is none).
-Tensor pushed_forward(Node& node, const std::vector<Tensor>& tangents) {
+Tensor pushed_forward(Node& node, const List<Tensor>& tangents) {
   const Recorded at(node);
   const Operation& operation = *node.operation;
   const int count = node.input_count();
@@ -128,16 +128,24 @@ bool DifferentiableGraph::differentiates(const Node& node, int input) noexcept {
   return (node.operation->differentiable >> std::min(input, 7) & 1) && node.input(input)->requires_grad;
 }
 
-DifferentiableGraph::DifferentiableGraph(const char* operation, const std::vector<Tensor>& outputs)
+DifferentiableGraph::DifferentiableGraph(const char* operation, TensorSpan outputs)
     : operation_(operation), table_(64) {
   struct Frame {
     Node* node;
     int next;
   };
-  std::vector<Frame> stack;
+  List<Frame> stack;
+  // Few nodes need no more than a block of the pool each.
+  stack.reserve(32);
+  nodes_.reserve(32);
+  first_input_.reserve(32);
+  inputs_.reserve(64);
   const auto enter = [&](Node* node) {
-    if (!node->requires_grad || table_[slot(node)].first) return;
-    insert(node, -1);
+    if (!node->requires_grad) return;
+    const std::size_t at = slot(node);
+    if (table_[at].first) return;
+    table_[at] = {node, -1};
+    if (2 * ++entries_ > table_.size()) grow();
     node->add_link();
     stack.push_back({node, 0});
   };
@@ -153,6 +161,8 @@ DifferentiableGraph::DifferentiableGraph(const char* operation, const std::vecto
         if (differentiates(node, i)) enter(node.input(i));
         continue;
       }
+      first_input_.push_back(static_cast<int>(inputs_.size()));
+      for (int k = 0; k < count; ++k) inputs_.push_back(differentiates(node, k) ? find(node.input(k)) : -1);
       table_[slot(&node)].second = static_cast<int>(nodes_.size());
       nodes_.push_back(&node);
       stack.pop_back();
@@ -171,14 +181,11 @@ std::size_t DifferentiableGraph::slot(const Node* node) const noexcept {
   return at;
 }
 
-void DifferentiableGraph::insert(const Node* node, int position) {
-  if (2 * ++entries_ > table_.size()) {
-    std::vector<std::pair<const Node*, int>> old(2 * table_.size());
-    old.swap(table_);
-    for (const auto& entry : old)
-      if (entry.first) table_[slot(entry.first)] = entry;
-  }
-  table_[slot(node)] = {node, position};
+void DifferentiableGraph::grow() {
+  List<std::pair<const Node*, int>> old(4 * table_.size());
+  old.swap(table_);
+  for (const auto& entry : old)
+    if (entry.first) table_[slot(entry.first)] = entry;
 }
 
 int DifferentiableGraph::find(const Node* node) const noexcept {
@@ -196,29 +203,30 @@ void DifferentiableGraph::check_links(int i) const {
                       "'; pass retain_graph = true to that one");
 }
 
-void DifferentiableGraph::release(const std::vector<char>& which, const Operation& by) const noexcept {
+void DifferentiableGraph::release(const List<char>& which, const Operation& by) const noexcept {
+  ThreadState* owner = nullptr;  // whose lock is held
+  std::unique_lock<std::recursive_mutex> lock;
   for (int i = size() - 1; i >= 0; --i) {
     if (!which[static_cast<std::size_t>(i)]) continue;
     Node& at = node(i);
-    if (at.owner) {
-      const std::lock_guard lock(at.owner->mutex);
-      at.release(by);
-    } else {
-      at.release(by);
+    if (at.owner && at.owner != owner) {
+      if (lock) lock.unlock();
+      owner = at.owner;
+      lock = std::unique_lock(owner->mutex);
     }
+    at.release(by);
   }
 }
 
 // -- the two modes ----------------------------------------------------------------------------------------------------
 
-std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
-                              const std::vector<Tensor>& cotangents, const std::vector<Tensor>& targets,
-                              std::vector<char>* visited) {
+List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan cotangents, TensorSpan targets,
+                       List<char>* visited) {
   const auto count = static_cast<std::size_t>(graph.size());
   // Which target each node is; of several targets that are the same, the first.
   constexpr int kNone = -1;
-  std::vector<int> target_of(count, kNone), same_as(targets.size(), kNone);
-  std::vector<std::pair<const Cell*, int>> cells;
+  List<int> target_of(count, kNone), same_as(targets.size(), kNone);
+  List<std::pair<const Cell*, int>> cells;
   for (std::size_t k = 0; k < targets.size(); ++k) {
     if (const Cell* cell = Access::cell(targets[k])) {
       cells.emplace_back(cell, static_cast<int>(k));
@@ -240,7 +248,7 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
     const auto found = std::lower_bound(cells.begin(), cells.end(), std::pair<const Cell*, int>(node.cell, 0));
     if (found != cells.end() && found->first == node.cell) target_of[static_cast<std::size_t>(i)] = found->second;
   }
-  std::vector<char> leads(count, 0);
+  List<char> leads(count, 0);
   for (int i = 0; i < graph.size(); ++i) {
     Node& node = graph.node(i);
     auto& lead = leads[static_cast<std::size_t>(i)];
@@ -250,10 +258,10 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
     if (!node.has_inputs() || node.released_by) continue;
     for (int k = 0; k < node.input_count(); ++k)
       if (DifferentiableGraph::differentiates(node, k))
-        lead |= leads[static_cast<std::size_t>(graph.find(node.input(k)))];
+        lead |= leads[static_cast<std::size_t>(graph.input(i, k))];
   }
 
-  std::vector<Tensor> cotangent(count), results(targets.size());
+  List<Tensor> cotangent(count), results(targets.size());
   PutSlices slices(count);
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
@@ -271,7 +279,7 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
     bool used = false;
     for (int k = 0; k < node.input_count(); ++k) {
       if (!DifferentiableGraph::differentiates(node, k)) continue;
-      const auto input = static_cast<std::size_t>(graph.find(node.input(k)));
+      const auto input = static_cast<std::size_t>(graph.input(i, k));
       if (!leads[input]) continue;
       used = true;
       const Tensor part = pulled_back(node, k, g);
@@ -285,10 +293,10 @@ std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vecto
   return results;
 }
 
-std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
-                                 const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents) {
-  std::vector<Tensor> tangent(static_cast<std::size_t>(graph.size()));
-  std::vector<char> given(tangent.size(), 0);
+List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs,
+                          TensorSpan tangents) {
+  List<Tensor> tangent(static_cast<std::size_t>(graph.size()));
+  List<char> given(tangent.size(), 0);
   for (std::size_t k = 0; k < inputs.size(); ++k)
     if (const int i = graph.find(Access::node(inputs[k])); i >= 0) {
       accumulate(tangent[static_cast<std::size_t>(i)], snapshot(tangents[k]));
@@ -298,16 +306,16 @@ std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::ve
     Node& node = graph.node(i);
     if (given[static_cast<std::size_t>(i)] || node.operation->family == Family::leaf) continue;
     graph.check_links(i);
-    std::vector<Tensor> of_inputs(static_cast<std::size_t>(node.input_count()));
+    List<Tensor> of_inputs(static_cast<std::size_t>(node.input_count()));
     bool any = false;
     for (int k = 0; k < node.input_count(); ++k)
       if (DifferentiableGraph::differentiates(node, k)) {
-        of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(graph.find(node.input(k)))];
+        of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(graph.input(i, k))];
         any |= of_inputs[static_cast<std::size_t>(k)].defined();
       }
     if (any) tangent[static_cast<std::size_t>(i)] = pushed_forward(node, of_inputs);
   }
-  std::vector<Tensor> results;
+  List<Tensor> results;
   for (const Tensor& output : outputs) {
     const int i = graph.find(Access::node(output));
     results.push_back(i >= 0 ? tangent[static_cast<std::size_t>(i)] : Tensor());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/node.hpp"
+#include "core/pool.hpp"
 
 #include <adjoint/tensor.hpp>
 
@@ -9,12 +10,26 @@
 
 namespace adjoint::detail {
 
+/// Some tensors, one after another.
+struct TensorSpan {
+  TensorSpan(const Tensor& one) noexcept : first(&one), count(1) {}
+  template <class Allocator>
+  TensorSpan(const std::vector<Tensor, Allocator>& list) noexcept : first(list.data()), count(list.size()) {}
+  const Tensor* begin() const noexcept { return first; }
+  const Tensor* end() const noexcept { return first + count; }
+  const Tensor& operator[](std::size_t i) const noexcept { return first[i]; }
+  std::size_t size() const noexcept { return count; }
+
+  const Tensor* first;
+  std::size_t count;
+};
+
 /// The nodes through which the outputs may be differentiated, each after its inputs. Linked while this lives, so that
 /// releasing one does not take another away.
 class DifferentiableGraph {
  public:
   /// `operation` is what errors are named after.
-  DifferentiableGraph(const char* operation, const std::vector<Tensor>& outputs);
+  DifferentiableGraph(const char* operation, TensorSpan outputs);
   ~DifferentiableGraph();
   DifferentiableGraph(const DifferentiableGraph&) = delete;
   DifferentiableGraph& operator=(const DifferentiableGraph&) = delete;
@@ -23,31 +38,36 @@ class DifferentiableGraph {
   Node& node(int i) const noexcept { return *nodes_[static_cast<std::size_t>(i)]; }
   /// The position of a node, or -1.
   int find(const Node* node) const noexcept;
+  /// The position of what node i is differentiated by through its k-th input, or -1. Asked in vain of a node whose
+  /// links were released.
+  int input(int i, int k) const noexcept {
+    return inputs_[static_cast<std::size_t>(first_input_[static_cast<std::size_t>(i)] + k)];
+  }
   /// Throws AutogradError when the links below this node were released, and its own error when its computation failed.
   void check_links(int i) const;
   static bool differentiates(const Node& node, int input) noexcept;
   /// Drops the derivative links of these nodes.
-  void release(const std::vector<char>& which, const Operation& by) const noexcept;
+  void release(const List<char>& which, const Operation& by) const noexcept;
 
  private:
   std::size_t slot(const Node* node) const noexcept;
-  void insert(const Node* node, int position);
+  void grow();
 
   const char* operation_;
-  std::vector<Node*> nodes_;
+  List<Node*> nodes_;
+  List<int> first_input_, inputs_;
   // Positions by address: open addressing, a power of two of entries.
-  std::vector<std::pair<const Node*, int>> table_;
+  List<std::pair<const Node*, int>> table_;
   std::size_t entries_ = 0;
 };
 
 /// The cotangents of `targets`, undefined where nothing flows. A target that is a cell stands for every leaf of it.
-/// Recorded in the caller's grad mode.
-std::vector<Tensor> pull_back(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
-                              const std::vector<Tensor>& cotangents, const std::vector<Tensor>& targets,
-                              std::vector<char>* visited);
+/// Recorded in the caller's grad mode. `visited`, if any: which nodes it went through.
+List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan cotangents, TensorSpan targets,
+                       List<char>* visited = nullptr);
 /// The tangents of the outputs, undefined where nothing flows, given those of `inputs`.
-std::vector<Tensor> push_forward(const DifferentiableGraph& graph, const std::vector<Tensor>& outputs,
-                                 const std::vector<Tensor>& inputs, const std::vector<Tensor>& tangents);
+List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs,
+                          TensorSpan tangents);
 
 /// While it lives, grad mode is as given: on for what a pass records only when that is itself differentiated.
 class GradMode {

@@ -56,13 +56,13 @@ Tensor differentiable_gradient(const char* operation, const Traced& traced) {
   const Tensor& y = checked_scalar(operation, traced.outputs);
   const EnableGradGuard enable;
   const DifferentiableGraph graph(operation, traced.outputs);
-  return or_zeros(pull_back(graph, traced.outputs, {ones_like(y)}, traced.inputs, nullptr)[0], traced.inputs[0]);
+  return or_zeros(pull_back(graph, traced.outputs, ones_like(y), traced.inputs)[0], traced.inputs[0]);
 }
 
 Tensor pushed(const char* operation, const Tensor& gradient, const Traced& traced, const Tensor& v) {
   const GradMode mode(traced.nested);
-  const DifferentiableGraph graph(operation, {gradient});
-  return or_zeros(push_forward(graph, {gradient}, traced.inputs, {v})[0], traced.inputs[0]);
+  const DifferentiableGraph graph(operation, gradient);
+  return or_zeros(push_forward(graph, gradient, traced.inputs, v)[0], traced.inputs[0]);
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ std::pair<Tensor, Tensor> value_and_grad(const char* operation, const FunctionRe
   const Tensor& y = checked_scalar(operation, traced.outputs);
   const GradMode mode(traced.nested);
   const DifferentiableGraph graph(operation, traced.outputs);
-  const Tensor gradient = pull_back(graph, traced.outputs, {ones_like(y)}, traced.inputs, nullptr)[0];
+  const Tensor gradient = pull_back(graph, traced.outputs, ones_like(y), traced.inputs)[0];
   return {outputs_of(traced)[0], or_zeros(gradient, x)};
 }
 
@@ -108,8 +108,9 @@ Tensors pull_back(const Traced& traced, const Tensors& cotangents) {
   }
   const GradMode mode(nested);
   const DifferentiableGraph graph("vjp", traced.outputs);
-  Tensors results = pull_back(graph, traced.outputs, cotangents, traced.inputs, nullptr);
-  for (std::size_t i = 0; i < results.size(); ++i) results[i] = or_zeros(results[i], traced.inputs[i]);
+  const List<Tensor> pulled = pull_back(graph, traced.outputs, cotangents, traced.inputs);
+  Tensors results;
+  for (std::size_t i = 0; i < pulled.size(); ++i) results.push_back(or_zeros(pulled[i], traced.inputs[i]));
   return results;
 }
 
@@ -125,8 +126,9 @@ std::pair<Tensors, Tensors> jvp(const FunctionRef& f, const Tensors& primals, co
   const Traced traced = trace("jvp", f, primals);
   const GradMode mode(traced.nested || nested);
   const DifferentiableGraph graph("jvp", traced.outputs);
-  Tensors results = push_forward(graph, traced.outputs, traced.inputs, tangents);
-  for (std::size_t i = 0; i < results.size(); ++i) results[i] = or_zeros(results[i], traced.outputs[i]);
+  const List<Tensor> pushed = push_forward(graph, traced.outputs, traced.inputs, tangents);
+  Tensors results;
+  for (std::size_t i = 0; i < pushed.size(); ++i) results.push_back(or_zeros(pushed[i], traced.outputs[i]));
   return {outputs_of(traced), results};
 }
 

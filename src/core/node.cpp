@@ -1,85 +1,19 @@
 #include "core/node.hpp"
 
+#include "core/pool.hpp"
 #include "core/thread_state.hpp"
 
 #include <new>
 #include <utility>
 
 namespace adjoint::detail {
-namespace {
-
-// -- memory for nodes: each thread keeps some that were freed ---------------------------------------------------------
-
-struct FreeNode {
-  FreeNode* next;
-};
-constexpr int kFreeNodesPerThread = 1 << 14;
-thread_local FreeNode* free_nodes = nullptr;
-thread_local int free_node_count = 0;
-
-// Empties the list when its thread ends; nodes freed even later (by objects of static lifetime) are not kept.
-struct FreeNodesGuard {
-  ~FreeNodesGuard() {
-    free_node_count = kFreeNodesPerThread;
-    while (FreeNode* node = free_nodes) {
-      free_nodes = node->next;
-      ::operator delete(node);
-    }
-  }
-};
-
-[[maybe_unused]] void guard_free_nodes() {
-  thread_local FreeNodesGuard guard;
-  static_cast<void>(guard);
-}
-
-void* allocate_node(std::size_t bytes) {
-#if !defined(__SANITIZE_ADDRESS__)
-  if (FreeNode* node = free_nodes) {
-    free_nodes = node->next;
-    --free_node_count;
-    return node;
-  }
-#endif
-  return ::operator new(bytes);
-}
-
-void free_node(void* memory) noexcept {
-#if !defined(__SANITIZE_ADDRESS__)
-  if (free_node_count < kFreeNodesPerThread) {
-    if (!free_nodes) guard_free_nodes();  // a thread may only ever free
-    free_nodes = ::new (memory) FreeNode{free_nodes};
-    ++free_node_count;
-    return;
-  }
-#endif
-  ::operator delete(memory);
-}
-
-}  // namespace
-
 // -- Node -------------------------------------------------------------------------------------------------------------
-
-Node* Node::make(const Operation& operation, const Shape& shape, Dtype dtype) {
-  return ::new (allocate_node(sizeof(Node))) Node(operation, shape, dtype);
-}
 
 bool Node::try_add_use() noexcept {
   std::int64_t counts = uses_.load(std::memory_order_relaxed);
   while (uses_of(counts) > 0)
     if (uses_.compare_exchange_weak(counts, counts + 1, std::memory_order_acq_rel)) return true;
   return false;
-}
-
-void Node::drop_uses(std::int64_t counts) noexcept {
-  if (uses_of(take_from(uses_, counts)) == 1) settle(this);
-}
-
-void Node::drop_link() noexcept {
-  if (take_from(links_, 1) == 1) {
-    dying_ = true;
-    settle(this);
-  }
 }
 
 // Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
@@ -110,12 +44,13 @@ void Node::destroy() noexcept {
   drop_inputs(1);
   if (cell) cell->drop_link();
   this->~Node();
-  free_node(this);
+  pool_free(this, sizeof(Node));
 }
 
 void Node::drop_value() noexcept {
   if (value.storage) value.storage->drop_ref();
-  value = Value{};
+  value.data = nullptr;
+  value.storage = nullptr;
   if (rare_ && rare_->contiguous) {
     rare_->contiguous->drop_ref();
     rare_->contiguous = nullptr;
@@ -123,7 +58,9 @@ void Node::drop_value() noexcept {
 }
 
 void Node::set_inputs(Node* const* inputs, int count) {
-  inputs_ = count <= kInlineInputs ? inline_inputs_ : new std::atomic<std::uintptr_t>[static_cast<std::size_t>(count)];
+  using Input = std::atomic<std::uintptr_t>;
+  inputs_ = count <= kInlineInputs ? inline_inputs_
+                                   : static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
   input_count_ = count;
   for (int i = 0; i < count; ++i) {
     add_to(inputs[i]->uses_, kReadersUse);
@@ -143,7 +80,7 @@ void Node::drop_inputs(std::int64_t counts) noexcept {
     if (entry & kUsed) node->drop_uses(counts);
     node->drop_link();
   }
-  if (inputs != inline_inputs_) delete[] inputs;
+  if (inputs != inline_inputs_) pool_free(inputs, static_cast<std::size_t>(input_count_) * sizeof(*inputs));
 }
 
 // Once the node is no reader any more: what its derivative names stays used.
@@ -214,7 +151,7 @@ void Node::take_value_of(Node* source) {
     set_computed();
   } else {
     set_inputs(&source, 1);
-    register_pending(*this);
+    register_pending(*this, ThreadState::get());
   }
 }
 
@@ -316,6 +253,44 @@ Node* Access::node(const Tensor& tensor, const char* operation) {
   return tensor.node_;
 }
 
+// -- numbers ----------------------------------------------------------------------------------------------------------
+
+void store_number(Scalar value, Dtype dtype, void* at) noexcept {
+  const auto store = [&](auto converted) { std::memcpy(at, &converted, sizeof converted); };
+  switch (dtype) {
+    case Dtype::float32:
+      return store(static_cast<float>(value.to_double()));
+    case Dtype::float64:
+      return store(value.to_double());
+    case Dtype::int64:
+      return store(value.to_int64());
+    case Dtype::int32:
+      return store(static_cast<std::int32_t>(value.to_int64()));
+    case Dtype::uint8:
+      return store(static_cast<std::uint8_t>(value.to_int64()));
+    case Dtype::bool_:
+      return store(value.to_double() != 0);
+  }
+}
+
+Scalar load_number(Dtype dtype, const void* from) noexcept {
+  switch (dtype) {
+    case Dtype::float32:
+      return *static_cast<const float*>(from);
+    case Dtype::float64:
+      return *static_cast<const double*>(from);
+    case Dtype::int64:
+      return *static_cast<const std::int64_t*>(from);
+    case Dtype::int32:
+      return *static_cast<const std::int32_t*>(from);
+    case Dtype::uint8:
+      return *static_cast<const std::uint8_t*>(from);
+    case Dtype::bool_:
+      break;
+  }
+  return *static_cast<const bool*>(from);
+}
+
 // -- Recorded ---------------------------------------------------------------------------------------------------------
 
 Tensor Recorded::input(int i) const { return Access::share(node_->input(i)); }
@@ -325,6 +300,11 @@ Dtype Recorded::input_dtype(int i) const { return node_->input(i)->dtype; }
 const Shape& Recorded::shape() const { return node_->shape; }
 Dtype Recorded::dtype() const { return node_->dtype; }
 const Operation* Recorded::input_operation(int i) const { return node_->input(i)->operation; }
+std::optional<Scalar> Recorded::number(int i) const {
+  const Node& node = *node_->input(i);
+  if (node.operation != &kScalar) return {};
+  return load_number(node.dtype, node.value.data);
+}
 const void* Recorded::attribute_bytes() const noexcept { return node_->attribute_bytes(); }
 
 }  // namespace adjoint::detail

@@ -16,6 +16,7 @@
 
 #include "core/counter.hpp"
 #include "core/operation.hpp"
+#include "core/pool.hpp"
 #include "core/storage.hpp"
 
 #include <adjoint/tensor.hpp>
@@ -65,7 +66,9 @@ class Node {
   static constexpr std::size_t kAttributeBytes = 40;
 
   /// A node without inputs, with one use (and the link of all uses).
-  static Node* make(const Operation& operation, const Shape& shape, Dtype dtype);
+  static Node* make(const Operation& operation, const Shape& shape, Dtype dtype) {
+    return ::new (pool_allocate(sizeof(Node))) Node(operation, shape, dtype);
+  }
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -76,7 +79,12 @@ class Node {
   bool try_add_use() noexcept;
   void drop_use() noexcept { drop_uses(1); }
   void add_link() noexcept { add_to(links_, 1); }
-  void drop_link() noexcept;
+  void drop_link() noexcept {
+    if (take_from(links_, 1) == 1) {
+      dying_ = true;
+      settle(this);
+    }
+  }
   std::int32_t uses() const noexcept { return uses_of(uses_.load(std::memory_order_acquire)); }
   /// How often pending nodes read this one.
   std::int32_t readers() const noexcept { return readers_of(uses_.load(std::memory_order_acquire)); }
@@ -123,49 +131,59 @@ class Node {
   /// For a new node: its value is `source`'s, now, or when that is computed.
   void take_value_of(Node* source);
 
-  const Operation* const operation;
-  const Shape shape;
-  const Dtype dtype;
-  bool requires_grad = false;
+ private:
+  // What every evaluation and every count touches comes first, in the first two lines of the cache.
+  // Uses in the lower half of the count; in the upper one, those of them that are a pending node's.
+  std::atomic<std::int64_t> uses_{1};
+  std::atomic<std::int32_t> links_{1};
+  std::atomic<State> state_{State::pending};
+  bool dying_ = false;
+  std::int32_t input_count_ = 0;
+
+ public:
+  std::int32_t mark = 0;  // for the evaluation under way: a step's number, and a place in it
   Schedule schedule = Schedule::none;
-  std::int32_t mark = 0;   // for the evaluation under way: a step's number, and a place in it
+  bool requires_grad = false;
   std::uint8_t reads = 0;  // what the derivative reads, given which inputs require grad
-  const Operation* released_by = nullptr;
-  std::size_t pending_index = 0;                    // in its owner's list
-  std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
-  ThreadState* owner = nullptr;                     // the thread that recorded it; its lock guards the computation
-  Cell* cell = nullptr;                             // of a leaf: linked
-  std::uint64_t version = 0;                        // of a leaf: which of its cell's values
-  Value value;
+  const Dtype dtype;
+  const Operation* const operation;
+  ThreadState* owner = nullptr;   // the thread that recorded it; its lock guards the computation
+  std::size_t pending_index = 0;  // in its owner's list
 
  private:
-  Node(const Operation& op, const Shape& s, Dtype d) noexcept : operation(&op), shape(s), dtype(d) {}
+  // Atomic, because one thread may compute the node while another one differentiates it.
+  std::atomic<std::uintptr_t>* inputs_ = nullptr;
+  std::atomic<std::uintptr_t> inline_inputs_[kInlineInputs];
+  Node* next_ = nullptr;  // in the list of nodes to settle
+
+ public:
+  std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
+  const Operation* released_by = nullptr;
+  Cell* cell = nullptr;       // of a leaf: linked
+  std::uint64_t version = 0;  // of a leaf: which of its cell's values
+  Value value;
+  const Shape shape;
+
+ private:
+  Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
   static void settle(Node* first) noexcept;
   void handle_unused() noexcept;
   void destroy() noexcept;
   void drop_value() noexcept;
-  void drop_uses(std::int64_t counts) noexcept;
+  void drop_uses(std::int64_t counts) noexcept {
+    if (uses_of(take_from(uses_, counts)) == 1) settle(this);
+  }
   void drop_inputs(std::int64_t counts) noexcept;
   void drop_what_was_read() noexcept;
 
   static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, not only linked
-  // Uses in the lower half of the count; in the upper one, those of them that are a pending node's.
   static constexpr std::int64_t kReader = std::int64_t{1} << 32, kReadersUse = kReader + 1;
   static std::int32_t uses_of(std::int64_t counts) noexcept {
     return static_cast<std::int32_t>(counts & (kReader - 1));
   }
   static std::int32_t readers_of(std::int64_t counts) noexcept { return static_cast<std::int32_t>(counts >> 32); }
 
-  std::atomic<std::int64_t> uses_{1};
-  std::atomic<std::int32_t> links_{1};
-  std::atomic<State> state_{State::pending};
-  bool dying_ = false;
-  int input_count_ = 0;
-  // Atomic, because one thread may compute the node while another one differentiates it.
-  std::atomic<std::uintptr_t>* inputs_ = nullptr;
-  std::atomic<std::uintptr_t> inline_inputs_[kInlineInputs] = {};
-  Node* next_ = nullptr;  // in the list of nodes to settle
   std::unique_ptr<Rare> rare_;
   alignas(8) std::byte attributes_[kAttributeBytes] = {};
   alignas(8) std::byte inline_value_[8] = {};
@@ -201,6 +219,9 @@ class Cell {
   bool revert() noexcept;
   /// Replaces the leaves by such with the same values that require grad, or do not.
   void set_requires_grad(bool requires_grad);
+
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
   Tensor grad;
 
@@ -238,8 +259,12 @@ struct Access {
   }
 };
 
-/// Puts a new pending node on the list of the thread that records it.
-void register_pending(Node& node);
+/// Writes a number, converted to the dtype, where one element lies.
+void store_number(Scalar value, Dtype dtype, void* at) noexcept;
+Scalar load_number(Dtype dtype, const void* from) noexcept;
+
+/// Puts a new pending node on the list of the thread that records it, the caller's.
+void register_pending(Node& node, ThreadState& state);
 
 /// The leaf's operation: its value is its input's, and differentiation ends at it.
 extern const Operation kLeaf;

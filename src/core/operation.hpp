@@ -4,6 +4,7 @@
 #include <adjoint/tensor.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace adjoint::detail {
 
@@ -22,6 +23,8 @@ class Recorded {
   Dtype input_dtype(int i) const;
   const Shape& shape() const;
   Dtype dtype() const;
+  /// An input that is a number of the host program; one whose value the rule named in `reads`.
+  std::optional<Scalar> number(int i) const;
   /// The operation that made an input.
   const Operation* input_operation(int i) const;
   template <class T>

@@ -35,6 +35,8 @@ SizeClass size_class(std::size_t bytes) noexcept {
   return {steps * step, static_cast<std::size_t>(log2 - 8) * 4 + (steps - 5) + 4};
 }
 
+std::atomic<std::int64_t> live{0};  // bytes; written under the cache's lock, read without
+
 class Cache {
  public:
   static Cache& get() {
@@ -60,7 +62,7 @@ class Cache {
     }
     if (!data) {
       std::lock_guard lock(mutex_);
-      live_ -= static_cast<std::int64_t>(size.bytes);
+      live -= static_cast<std::int64_t>(size.bytes);
       throw std::bad_alloc();
     }
     return data;
@@ -70,7 +72,7 @@ class Cache {
     {
       std::lock_guard lock(mutex_);
       const auto bytes = static_cast<std::int64_t>(size.bytes);
-      live_ -= bytes;
+      live -= bytes;
 #if !defined(ADJOINT_NO_MEMORY_CACHE)
       if (cached_ + bytes <= std::max(kCacheAtLeast, peak_)) {
         try {
@@ -92,7 +94,7 @@ class Cache {
   }
   void disown(std::int64_t bytes) noexcept {
     std::lock_guard lock(mutex_);
-    live_ -= bytes;
+    live -= bytes;
   }
 
   void trim() noexcept {
@@ -108,23 +110,21 @@ class Cache {
 
   memory::Stats stats() noexcept {
     std::lock_guard lock(mutex_);
-    return {live_, peak_, cached_};
+    return {live, peak_, cached_};
   }
-  std::int64_t live() const noexcept { return live_.load(std::memory_order_relaxed); }
   void reset_peak() noexcept {
     std::lock_guard lock(mutex_);
-    peak_ = live_;
+    peak_ = live;
   }
 
  private:
   void count(std::int64_t bytes) noexcept {
-    live_ += bytes;
-    peak_ = std::max(peak_, live_.load(std::memory_order_relaxed));
+    live += bytes;
+    peak_ = std::max(peak_, live.load(std::memory_order_relaxed));
   }
 
   std::mutex mutex_;
   std::vector<std::vector<void*>> free_;
-  std::atomic<std::int64_t> live_{0};  // written under the lock, read without
   std::int64_t peak_ = 0, cached_ = 0;
 };
 
@@ -153,7 +153,7 @@ Storage* Storage::adopt(void* data, std::size_t bytes, void (*release)(void*), v
   return storage;
 }
 
-std::int64_t Storage::live_bytes() noexcept { return Cache::get().live(); }
+std::int64_t Storage::live_bytes() noexcept { return live.load(std::memory_order_relaxed); }
 
 void Storage::destroy() noexcept {
   if (release_) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/counter.hpp"
+#include "core/pool.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -31,6 +32,9 @@ class Storage {
   /// A user has a pointer into it: it must never be written again.
   void set_exposed() noexcept { exposed_.store(true, std::memory_order_relaxed); }
   bool is_writable() const noexcept { return !release_ && !exposed_.load(std::memory_order_relaxed); }
+
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
  private:
   Storage() = default;

@@ -24,11 +24,11 @@ ThreadState* acquire() {
   return state;
 }
 
-thread_local ThreadState* current = nullptr;
+}  // namespace
 
-struct Returner {
+struct ThreadState::Returner {
   ~Returner() {
-    ThreadState* state = current;
+    ThreadState* state = of_thread;
     {
       std::lock_guard lock(state->mutex);
       for (const ThreadState::Pending& entry : state->pending)
@@ -40,21 +40,17 @@ struct Returner {
       state->scope = nullptr;
       state->generator = Generator();
     }
-    current = nullptr;
+    of_thread = nullptr;
     std::lock_guard lock(idle_mutex());
     idle_states().push_back(state);
   }
 };
 
-}  // namespace
-
-ThreadState& ThreadState::get() noexcept {
-  if (!current) {
-    current = acquire();
-    thread_local Returner returner;
-    static_cast<void>(returner);
-  }
-  return *current;
+ThreadState& ThreadState::start() noexcept {
+  of_thread = acquire();
+  thread_local Returner returner;
+  static_cast<void>(returner);
+  return *of_thread;
 }
 
 std::string ThreadState::module_path() const {
@@ -69,8 +65,7 @@ ModuleScope::ModuleScope(const char* name) noexcept : name_(name), outer_(Thread
 }
 ModuleScope::~ModuleScope() { ThreadState::get().scope = outer_; }
 
-void register_pending(Node& node) {
-  ThreadState& state = ThreadState::get();
+void register_pending(Node& node, ThreadState& state) {
   node.owner = &state;
   node.pending_index = state.pending.size();
   state.pending.push_back({&node, state.next_number});

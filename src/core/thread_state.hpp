@@ -17,7 +17,8 @@ class ModuleScope;
 struct ThreadState {
   bool grad_enabled = true;
   bool eager = false;
-  bool fuse = true;  // else nodes are computed one by one
+  bool fuse = true;    // else nodes are computed one by one
+  bool replay = true;  // else each plan is made anew
   int threads = 0;   // 0: not chosen yet
   const ModuleScope* scope = nullptr;
   Generator generator;
@@ -37,13 +38,24 @@ struct ThreadState {
   std::size_t pending_limit = 1024;
   /// What the last evaluation worked with, for the next one (engine/evaluate.cpp).
   void* workspace = nullptr;
+  /// Evaluations for which a plan had been kept.
+  std::uint64_t replays = 0;
   /// Bytes that were live after the last evaluation.
   std::int64_t live_bytes = 0;
 
   /// The calling thread's. Never freed: a thread that ends leaves it to one that starts.
-  static ThreadState& get() noexcept;
+  static ThreadState& get() noexcept {
+    ThreadState* state = of_thread;
+    return state ? *state : start();
+  }
   /// "encoder.0", or empty outside of modules.
   std::string module_path() const;
+
+ private:
+  struct Returner;
+  static ThreadState& start() noexcept;
+
+  static inline thread_local ThreadState* of_thread = nullptr;
 };
 
 }  // namespace adjoint::detail

@@ -15,6 +15,8 @@ bool is_addressable(const Shape& shape) noexcept;
 
 /// Records an operation: a node whose inputs are the nodes of `inputs`. It requires grad when grad mode is on and an
 /// input that the operation differentiates does. Throws ShapeError for a shape that cannot be addressed.
+Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node* const* inputs, int count,
+              const void* attributes = nullptr, std::size_t attribute_bytes = 0);
 Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
               const void* attributes = nullptr, std::size_t attribute_bytes = 0);
 inline Tensor record(const Operation& operation, const Shape& shape, Dtype dtype,
@@ -31,8 +33,6 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, std::
 /// Records the operation of a node again, with the same attributes, result's shape and dtype, on other inputs.
 Tensor record_again(const Node& node, const std::vector<Tensor>& inputs);
 
-/// Writes a number, converted to the dtype, where one element lies.
-void store_number(Scalar value, Dtype dtype, void* at) noexcept;
 /// A number as a node; it is computed.
 Tensor scalar_node(Scalar value, Dtype dtype);
 /// A computed node on a storage (whose reference it takes over).
@@ -51,7 +51,7 @@ Node* evaluated(const Tensor& tensor, const char* operation);
 [[noreturn]] void rethrow(const std::exception_ptr& stored);
 /// Computes everything held and pending of this thread.
 void evaluate_pending(bool quietly = false);
-/// Does so when too much is pending.
-void bound_pending();
+/// Does so when too much is pending, of the calling thread.
+void bound_pending(ThreadState& state);
 
 }  // namespace adjoint::detail

@@ -2,6 +2,7 @@
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/fuse.hpp"
+#include "engine/replay.hpp"
 #include "engine/threads.hpp"
 
 #include <algorithm>
@@ -25,9 +26,22 @@ struct Workspace {
   std::vector<Node*> plan;
   std::vector<Node*> roots;  // used, so that what became of them can be told
   std::vector<Cell*> cells;  // those whose leaves are computed; used
-  Steps steps;
+  Steps steps;               // of a plan that is not kept
+  Plans plans;
   Groups groups;
   std::vector<int> ready;  // steps that are prepared to be the last
+
+  /// Lets go of the lists of an uncommonly large evaluation.
+  void shrink() {
+    constexpr std::size_t most = std::size_t{1} << 16;
+    if (plan.capacity() <= most) return;
+    stack = {};
+    plan = {};
+    roots = {};
+    cells = {};
+    steps = {};
+    ready = {};
+  }
 };
 
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
@@ -57,8 +71,8 @@ class Evaluation {
   bool is_locked(const Node& node) const {
     return node.owner == &state_ || std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
-  void run_late_steps();
-  void run_step(Node* const* nodes, int count);
+  void run_late_steps(Steps& steps, KeptPlan* kept);
+  void run_step(Node* const* nodes, int count, Groups::Kept* kept = nullptr);
   void finish_step(Node* const* nodes, int count, bool computed);
   void compute(Node& node);
   void forget(Node& node);
@@ -82,8 +96,8 @@ Evaluation::~Evaluation() {
   unlock();
   cells_.clear();
   roots_.clear();
-  constexpr std::size_t kept = std::size_t{1} << 16;
-  if (!state_.workspace && plan_.capacity() <= kept) state_.workspace = workspace_.release();
+  workspace_->shrink();
+  if (!state_.workspace) state_.workspace = workspace_.release();
 }
 
 // Locks in the order of addresses, so that two evaluations never wait for each other.
@@ -126,7 +140,7 @@ void Evaluation::plan(Node* const* roots, int count) {
 // Depth first, with a stack of our own. Returns false when a lock is missing; then the plan is of no use.
 bool Evaluation::schedule(Node* root) {
   std::vector<Frame>& stack = workspace_->stack;
-  stack.clear();
+  std::size_t depth = 0;
   const auto enter = [&](Node* node) {
     if (node->state() != State::pending) return true;
     if (!is_locked(*node)) {
@@ -136,17 +150,18 @@ bool Evaluation::schedule(Node* root) {
     // Asked again under the lock: its owner may have computed it meanwhile.
     if (node->schedule != Schedule::none || node->state() != State::pending) return true;
     node->schedule = Schedule::planned;
-    stack.push_back({node, 0});
+    if (depth == stack.size()) stack.resize(2 * depth + 64);
+    stack[depth++] = {node, 0};
     return true;
   };
   bool complete = enter(root);
-  while (!stack.empty()) {
-    Frame& frame = stack.back();
+  while (depth > 0) {
+    Frame& frame = stack[depth - 1];
     if (complete && frame.next < frame.node->input_count()) {
       complete = enter(frame.node->input(frame.next++));
     } else {
       plan_.push_back(frame.node);
-      stack.pop_back();
+      --depth;
     }
   }
   return complete;
@@ -161,6 +176,8 @@ void Evaluation::unschedule(std::size_t first) {
 
 // Held values and cells of this thread that what is computed anyway feeds: computed now, they let go of it.
 void Evaluation::schedule_what_is_fed() {
+  // With no other thread's nodes among them, and as many as are pending, there are no others.
+  if (locked_.size() == 1 && plan_.size() >= state_.pending.size()) return;
   // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
   std::int64_t readers = 0;
   std::uint64_t first = UINT64_MAX, last = 0;
@@ -211,11 +228,12 @@ void Evaluation::run() {
     if (plan_.size() == 1 || !state_.fuse) {
       for (Node* node : plan_) run_step(&node, 1);
     } else {
-      Steps& steps = workspace_->steps;
-      steps.build(plan_);
+      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, state_.replays) : nullptr;
+      if (!kept) workspace_->steps.build(plan_);
+      Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)
-        if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step));
-      run_late_steps();
+        if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step), kept ? &kept->program(step) : nullptr);
+      run_late_steps(steps, kept);
     }
   }
   plan_.clear();
@@ -229,8 +247,7 @@ void Evaluation::run() {
 
 // New values of cells, which nothing in this evaluation reads: when all else is computed, and all memory allocated, so
 // that nothing can fail any more, they may be written over the old ones.
-void Evaluation::run_late_steps() {
-  Steps& steps = workspace_->steps;
+void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
   Groups& groups = workspace_->groups;
   std::vector<int>& ready = workspace_->ready;  // those that are prepared
   ready.clear();
@@ -238,7 +255,8 @@ void Evaluation::run_late_steps() {
   const int leaves = steps.size() - 1;
   for (int step = 0; step < leaves; ++step) {
     if (!steps.is_late(step)) continue;
-    if (!failed_ && groups.prepare(steps.begin(step), steps.count(step))) ready.push_back(step);
+    Groups::Kept* program = kept ? &kept->program(step) : nullptr;
+    if (!failed_ && groups.prepare(steps.begin(step), steps.count(step), program)) ready.push_back(step);
     else run(step);
   }
   if (!failed_ && groups.allocate_buffers()) {
@@ -252,8 +270,8 @@ void Evaluation::run_late_steps() {
 }
 
 // Computes nodes together, and lets go of what only they needed.
-void Evaluation::run_step(Node* const* nodes, int count) {
-  finish_step(nodes, count, count > 1 && workspace_->groups.compute(nodes, count));
+void Evaluation::run_step(Node* const* nodes, int count, Groups::Kept* kept) {
+  finish_step(nodes, count, count > 1 && workspace_->groups.compute(nodes, count, kept));
 }
 
 // `computed`: their values are there, else they are computed one by one.
@@ -381,8 +399,7 @@ void evaluate_pending(bool quietly) {
   evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
-void bound_pending() {
-  ThreadState& state = ThreadState::get();
+void bound_pending(ThreadState& state) {
   const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostPendingBytes;
   if (state.pending.size() < state.pending_limit && !many_bytes) return;
   compact(state);

@@ -15,11 +15,20 @@ namespace adjoint::detail {
 ///
 /// A group has one shape. Its members are of that shape, or have one value for each of its rows (the last dims, those
 /// over which its reductions go). It is built from its last member backwards: a node joins the group of the first step
-/// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong.
+/// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong. Else it
+/// may join the group that reads what it reads, if that comes before all who read it: a result that is held beside the
+/// gradients that are computed from the same values.
 class Steps {
  public:
   /// `plan`: nodes, each after its inputs. Linear in their number.
   void build(const std::vector<Node*>& plan);
+  /// For another plan of the same structure.
+  void arrange(const std::vector<Node*>& plan) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i] = plan[static_cast<std::size_t>(order_[i])];
+  }
+  std::size_t bytes() const noexcept {
+    return groups_.capacity() * sizeof(Group) + nodes_.capacity() * (sizeof(Node*) + 2 * sizeof(int));
+  }
   int size() const noexcept { return static_cast<int>(first_.size()) - 1; }
   /// Whether a step may come after all others: cells' new leaves that nothing in the plan reads (the last step), or a
   /// group that only such leaves read.
@@ -45,6 +54,7 @@ class Steps {
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
   std::vector<int> first_;
+  std::vector<int> order_;  // places in the plan
   std::vector<Node*> nodes_;
 };
 
@@ -56,21 +66,19 @@ class Groups {
   Groups(const Groups&) = delete;
   Groups& operator=(const Groups&) = delete;
 
+  /// A group's program that is kept for groups of the same structure; null as long as there is none.
+  using Kept = std::unique_ptr<Program>;
+
   /// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed, when
-  /// they have to be computed one by one.
-  bool compute(Node* const* nodes, int count);
-  /// By a program that was made for a group of the same structure.
-  bool compute(const Program& program, Node* const* nodes);
-  /// The program of the last compute() or prepare() of nodes alone that returned true; a copy of it can be kept.
-  const Program& last() const noexcept { return *last_; }
+  /// they have to be computed one by one. By the program in `kept`, unless that is null; what has to be made is kept
+  /// there.
+  bool compute(Node* const* nodes, int count, Kept* kept = nullptr);
 
   // The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory
   // of the old one, to which the cell would go back after a failure.
 
   /// Prepares a group and allocates what it needs, but computes nothing. False: it has to be computed otherwise.
-  bool prepare(Node* const* nodes, int count);
-  /// By a program made by prepare(), which has to stay until this is computed.
-  bool prepare(const Program& program, Node* const* nodes);
+  bool prepare(Node* const* nodes, int count, Kept* kept = nullptr);
   /// Takes that back.
   void give_up() noexcept;
   /// Allocates what they share; false when there is no memory for it.
@@ -83,15 +91,14 @@ class Groups {
     const Program* program;
     Binding binding;
   };
-  static bool bind(const Program& program, Node* const* nodes, Binding& binding) noexcept;
-  Prepared* next_prepared() noexcept;
+  /// A program for a group that is bound to it: the kept one, or `own`; or null.
+  const Program* bind(Node* const* nodes, int count, bool late, Kept* kept, Program& own, Binding& binding) noexcept;
   /// Makes the workspace at least so large.
   void reserve(std::size_t bytes);
 
   Planner planner_;
   Program program_;  // of compute()
   Binding binding_;
-  const Program* last_ = &program_;
   std::vector<std::unique_ptr<Prepared>> prepared_;  // the first count_ are in use
   std::size_t count_ = 0;
   struct Free {

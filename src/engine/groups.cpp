@@ -25,66 +25,48 @@ void Groups::reserve(std::size_t bytes) {
   workspace_bytes_ = bytes;
 }
 
-bool Groups::bind(const Program& program, Node* const* nodes, Binding& binding) noexcept {
+const Program* Groups::bind(Node* const* nodes, int count, bool late, Kept* kept, Program& own,
+                            Binding& binding) noexcept {
   try {
-    if (program.bind(nodes, binding)) return true;
+    if (kept && *kept) {
+      if ((*kept)->bind(nodes, binding)) return kept->get();
+      Program::forget(nodes, count);
+    }
+    if (planner_.plan(nodes, count, late, own) && own.bind(nodes, binding)) {
+      if (!kept) return &own;
+      *kept = std::make_unique<Program>(own);  // a copy has the size that it needs
+      return kept->get();
+    }
   } catch (const std::bad_alloc&) {  // one by one they need less
   }
-  Program::forget(nodes, program.count());
-  return false;
-}
-
-bool Groups::compute(Node* const* nodes, int count) {
-  try {
-    if (planner_.plan(nodes, count, false, program_)) {
-      last_ = &program_;
-      return compute(program_, nodes);
-    }
-  } catch (const std::bad_alloc&) {
-  }
   Program::forget(nodes, count);
-  return false;
-}
-
-bool Groups::compute(const Program& program, Node* const* nodes) {
-  if (!bind(program, nodes, binding_)) return false;
-  try {
-    reserve(program.buffer_bytes());
-  } catch (const std::bad_alloc&) {
-    Program::forget(nodes, program.count());
-    return false;
-  }
-  program.compute(binding_, workspace_.get());
-  return true;
-}
-
-Groups::Prepared* Groups::next_prepared() noexcept try {
-  constexpr std::size_t kMost = 128;  // so that their memory stays bounded
-  if (count_ == kMost) return nullptr;
-  if (count_ == prepared_.size()) prepared_.push_back(std::make_unique<Prepared>());
-  return prepared_[count_].get();
-} catch (const std::bad_alloc&) {
   return nullptr;
 }
 
-bool Groups::prepare(Node* const* nodes, int count) {
-  Prepared* prepared = next_prepared();
-  if (!prepared) return false;
+bool Groups::compute(Node* const* nodes, int count, Kept* kept) {
+  const Program* program = bind(nodes, count, false, kept, program_, binding_);
+  if (!program) return false;
   try {
-    if (planner_.plan(nodes, count, true, prepared->own)) {
-      last_ = &prepared->own;
-      return prepare(prepared->own, nodes);
-    }
+    reserve(program->buffer_bytes());
   } catch (const std::bad_alloc&) {
+    Program::forget(nodes, count);
+    return false;
   }
-  Program::forget(nodes, count);
-  return false;
+  program->compute(binding_, workspace_.get());
+  return true;
 }
 
-bool Groups::prepare(const Program& program, Node* const* nodes) {
-  Prepared* prepared = next_prepared();
-  if (!prepared || !bind(program, nodes, prepared->binding)) return false;
-  prepared->program = &program;
+bool Groups::prepare(Node* const* nodes, int count, Kept* kept) {
+  constexpr std::size_t kMost = 128;  // so that their memory stays bounded
+  if (count_ == kMost) return false;
+  try {
+    if (count_ == prepared_.size()) prepared_.push_back(std::make_unique<Prepared>());
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  Prepared& prepared = *prepared_[count_];
+  prepared.program = bind(nodes, count, true, kept, prepared.own, prepared.binding);
+  if (!prepared.program) return false;
   ++count_;
   return true;
 }

@@ -31,6 +31,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program.instructions_.clear();
   program.externals_.clear();
   program.strides_.clear();
+  program.layouts_.clear();
   program.results_.clear();
   program.candidates_.clear();
   program.moved_.clear();
@@ -161,10 +162,13 @@ int Planner::value_of(int member, int input_index, Form form) {
   if (at == kMostExternals) return kNone;
   const int index = new_value(per_row, size_of(input.dtype));
   externals_[at] = {&input, form, kept};
-  externals.push_back(
-      {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(index), 1});
-  if (form == Form::full && order_.is_row_major() && input.shape == *shape_ &&
-      is_row_major(*shape_, input.value.strides)) {
+  const bool row_major = is_row_major(input.shape, input.value.strides);
+  externals.push_back({static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index),
+                       static_cast<std::int16_t>(index), 1, kNone});
+  if (!row_major) {
+    externals.back().layout = static_cast<std::int16_t>(program_->layouts_.size());
+    program_->layouts_.push_back(input.value.strides);
+  } else if (form == Form::full && order_.is_row_major() && input.shape == *shape_) {
     value(index).place = Place::memory;
     return index;
   }

@@ -1,9 +1,8 @@
 // A group of nodes as a program: instructions over a block of rows, on buffers, and on inputs' and results' memory.
 //
 // A program says nothing of the evaluation it was made in: no nodes, no addresses. It serves every other one whose
-// nodes, in the same order, have the same operations and attributes (but for the numbers of random ones), shapes,
-// dtypes and inputs among each other, the same cells, results that are read outside of the group, or kept for
-// derivatives, and inputs with the same strides; it is bound to the memory of each.
+// nodes, in the same order, have the same operations, reduced dims, shapes, dtypes and inputs, and the same of which
+// are cells, held, and read by derivatives; it is bound to the memory of each, if that is laid out alike.
 #pragma once
 
 #include "engine/fusible.hpp"
@@ -26,8 +25,8 @@ struct Binding {
 class Program {
  public:
   /// Finds the memory of what the group reads, and allocates that of its results, or takes it from inputs that nobody
-  /// else reads any more. False where it cannot be computed, since an input failed; then, and when it throws
-  /// std::bad_alloc, forget().
+  /// else reads any more. False where an input failed, or lies in memory in another way than when this was made; then,
+  /// and when it throws std::bad_alloc, forget().
   bool bind(Node* const* nodes, Binding& binding) const;
   /// The bytes that compute() wants, or 0.
   std::size_t buffer_bytes() const noexcept;
@@ -74,6 +73,7 @@ class Program {
   struct External {
     std::int16_t member, input, value;
     std::int16_t readers;  // among the members
+    std::int16_t layout;   // its strides in layouts_; kNone: row-major
   };
   /// A member whose value is read outside.
   struct Result {
@@ -107,7 +107,7 @@ class Program {
   std::vector<Value> values_;
   std::vector<Instruction> instructions_;
   std::vector<External> externals_;
-  std::vector<Strides> strides_;
+  std::vector<Strides> strides_, layouts_;
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form

@@ -20,26 +20,19 @@ bool is_addressable(const Shape& shape) noexcept {
   return true;
 }
 
-Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
+Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node* const* inputs, int count,
               const void* attributes, std::size_t attribute_bytes) {
-  if (!is_addressable(shape))
+  const bool is_an_inputs =
+      (count > 0 && &shape == &inputs[0]->shape) || (count > 1 && &shape == &inputs[1]->shape);
+  if (!is_an_inputs && !is_addressable(shape))
     throw ShapeError(std::string(operation.name) + ": the result of shape " + to_string(shape) +
                      " has more elements than can be addressed");
-  bound_pending();
-  const ThreadState& state = ThreadState::get();
-  constexpr int kFew = 8;
-  Node* few[kFew];
-  std::vector<Node*> many;
-  Node** nodes = few;
-  if (count > kFew) {
-    many.resize(static_cast<std::size_t>(count));
-    nodes = many.data();
-  }
+  ThreadState& state = ThreadState::get();
   bool requires_grad = false;
   std::uint8_t reads = 0;
-  for (int i = 0; i < count; ++i) {
-    nodes[i] = Access::node(inputs[i], operation.name);
-    if (state.grad_enabled && nodes[i]->requires_grad && (operation.differentiable >> std::min(i, 7) & 1)) {
+  if (state.grad_enabled && is_floating(dtype)) {
+    for (int i = 0; i < count; ++i) {
+      if (!inputs[i]->requires_grad || !(operation.differentiable >> std::min(i, 7) & 1)) continue;
       requires_grad = true;
       reads |= operation.reads[std::min(i, 2)];
     }
@@ -47,36 +40,33 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const
   Node* node = Node::make(operation, shape, dtype);
   Tensor result = Access::take(node);
   if (attribute_bytes) node->set_attribute_bytes(attributes, attribute_bytes);
-  node->requires_grad = requires_grad && is_floating(dtype);
+  node->requires_grad = requires_grad;
   node->reads = reads;
-  if (count) node->set_inputs(nodes, count);
+  if (count) node->set_inputs(inputs, count);
   if (operation.can_fail && state.scope) node->rare().module_path = state.module_path();
-  register_pending(*node);
+  register_pending(*node, state);
   if (state.eager) evaluate(&node, 1);
+  else bound_pending(state);
   return result;
+}
+
+Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, const Tensor* inputs, int count,
+              const void* attributes, std::size_t attribute_bytes) {
+  constexpr int kFew = 8;
+  Node* few[kFew];
+  List<Node*> many;
+  Node** nodes = few;
+  if (count > kFew) {
+    many.resize(static_cast<std::size_t>(count));
+    nodes = many.data();
+  }
+  for (int i = 0; i < count; ++i) nodes[i] = Access::node(inputs[i], operation.name);
+  return record(operation, shape, dtype, nodes, count, attributes, attribute_bytes);
 }
 
 Tensor record_again(const Node& node, const std::vector<Tensor>& inputs) {
   return record(*node.operation, node.shape, node.dtype, inputs.data(), static_cast<int>(inputs.size()),
                 node.attribute_bytes(), Node::kAttributeBytes);
-}
-
-void store_number(Scalar value, Dtype dtype, void* at) noexcept {
-  const auto store = [&](auto converted) { std::memcpy(at, &converted, sizeof converted); };
-  switch (dtype) {
-    case Dtype::float32:
-      return store(static_cast<float>(value.to_double()));
-    case Dtype::float64:
-      return store(value.to_double());
-    case Dtype::int64:
-      return store(value.to_int64());
-    case Dtype::int32:
-      return store(static_cast<std::int32_t>(value.to_int64()));
-    case Dtype::uint8:
-      return store(static_cast<std::uint8_t>(value.to_int64()));
-    case Dtype::bool_:
-      return store(value.to_double() != 0);
-  }
 }
 
 Tensor scalar_node(Scalar value, Dtype dtype) {
@@ -97,12 +87,13 @@ Tensor storage_node(Storage* storage, const Shape& shape, Dtype dtype) {
 Tensor snapshot(const Tensor& tensor) { return Access::share(Access::node(tensor)); }
 
 Tensor detached(const Tensor& tensor) {
-  bound_pending();
+  ThreadState& state = ThreadState::get();
+  bound_pending(state);
   Node* source = Access::node(tensor, "detach");
   Node* node = Node::make(kLeaf, source->shape, source->dtype);
   Tensor result = Access::take(node);
   node->take_value_of(source);
-  if (ThreadState::get().eager && !node->is_computed()) evaluate(&node, 1);
+  if (state.eager && !node->is_computed()) evaluate(&node, 1);
   return result;
 }
 

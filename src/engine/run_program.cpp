@@ -21,7 +21,12 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
   }
   for (const External& external : externals_) {
     const Node& node = *nodes[external.member]->input(external.input);
-    if (node.state() == State::failed) return false;
+    const Strides& strides = node.value.strides;
+    if (node.state() == State::failed ||
+        (external.layout == kNone
+             ? !is_row_major(node.shape, strides)
+             : !same_places(node.shape, strides, layouts_[static_cast<std::size_t>(external.layout)])))
+      return false;
     binding.data[static_cast<std::size_t>(external.value)] = static_cast<std::byte*>(node.value.data);
   }
   for (const Result& result : results_) {
@@ -162,7 +167,7 @@ void Program::forget(Node* const* nodes, int count) noexcept {
 
 std::size_t Program::bytes() const noexcept {
   const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
-  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(strides_) + of(results_) +
+  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(strides_) + of(layouts_) + of(results_) +
          of(candidates_) + of(moved_) + of(aliases_);
 }
 

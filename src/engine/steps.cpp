@@ -88,13 +88,26 @@ void Steps::build(const std::vector<Node*>& plan) {
   // Cells' new leaves that nothing here reads come last, together, and so keep nobody from being computed late.
   groups_.emplace_back();
   groups_[kLeaves].leaves = groups_[kLeaves].late = true;
+  const auto can_join = [this](int step, const Node& node) {
+    return step >= 0 && groups_[static_cast<std::size_t>(step)].shape &&
+           join(groups_[static_cast<std::size_t>(step)], node);
+  };
+  // The first step, if any before the given one, that reads what the node reads.
+  const auto other_reader = [](const Node& node, int before) {
+    int other = before;
+    for (int i = 0; i < node.input_count(); ++i)
+      if (const Node* input = node.input(i); input->schedule != Schedule::none) other = std::max(other, input->mark);
+    return other > before ? other : -1;
+  };
   for (auto at = plan.rbegin(); at != plan.rend(); ++at) {
     Node& node = **at;
     const int reader = node.mark;
     if (reader < 0 && node.cell) {
       node.mark = kLeaves;
-    } else if (reader < 0 || !groups_[static_cast<std::size_t>(reader)].shape ||
-               !join(groups_[static_cast<std::size_t>(reader)], node)) {
+    } else if (can_join(reader, node)) {
+    } else if (const int other = other_reader(node, reader); can_join(other, node)) {
+      node.mark = other;
+    } else {
       node.mark = static_cast<std::int32_t>(groups_.size());
       const Fusible kind = fusible_kind(node);
       Group group;
@@ -124,9 +137,11 @@ void Steps::build(const std::vector<Node*>& plan) {
   first_.assign(steps + 1, 0);
   for (std::size_t i = 0; i < steps; ++i) first_[i + 1] = first_[i] + groups_[steps - 1 - i].members;
   nodes_.resize(plan.size());
+  order_.resize(plan.size());
   for (std::size_t i = 0; i < steps; ++i) groups_[steps - 1 - i].members = first_[i];  // where the next one goes
-  for (Node* node : plan)
-    nodes_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(node->mark)].members++)] = node;
+  for (std::size_t i = 0; i < plan.size(); ++i)
+    order_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(plan[i]->mark)].members++)] = static_cast<int>(i);
+  arrange(plan);
 }
 
 }  // namespace adjoint::detail

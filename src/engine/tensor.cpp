@@ -69,22 +69,7 @@ Scalar Tensor::item_scalar(Dtype wanted) const {
     throw DtypeError(std::string("item: the tensor has dtype ") + name_of(node->dtype) + ", and " + name_of(wanted) +
                      " was asked for; ask for a floating type, or cast");
   node = evaluated(*this, "item");
-  const void* data = node->value.data;
-  switch (node->dtype) {
-    case Dtype::float32:
-      return *static_cast<const float*>(data);
-    case Dtype::float64:
-      return *static_cast<const double*>(data);
-    case Dtype::int64:
-      return *static_cast<const std::int64_t*>(data);
-    case Dtype::int32:
-      return *static_cast<const std::int32_t*>(data);
-    case Dtype::uint8:
-      return *static_cast<const std::uint8_t*>(data);
-    case Dtype::bool_:
-      break;
-  }
-  return *static_cast<const bool*>(data);
+  return load_number(node->dtype, node->value.data);
 }
 
 const void* Tensor::data_pointer(Dtype wanted) const {
@@ -102,12 +87,13 @@ const void* Tensor::data_pointer(Dtype wanted) const {
   return data;
 }
 
-void eval(const std::vector<Tensor>& tensors) {
-  std::vector<Node*> nodes;
-  nodes.reserve(tensors.size());
-  for (const Tensor& tensor : tensors) nodes.push_back(Access::node(tensor, "eval"));
+void eval(const Tensor* tensors, std::size_t count) {
+  List<Node*> nodes;
+  nodes.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) nodes.push_back(Access::node(tensors[i], "eval"));
   evaluate(nodes.data(), static_cast<int>(nodes.size()));
 }
+void eval(const std::vector<Tensor>& tensors) { eval(tensors.data(), tensors.size()); }
 
 // -- leaves -----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +156,7 @@ namespace {
 
 /// Assigns a cell, or rebinds a handle.
 Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
-  bound_pending();
+  bound_pending(ThreadState::get());
   Cell* cell = Access::cell(target);
   if (!cell) return target = value;
   const Node* node = cell->current();

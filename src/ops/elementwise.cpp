@@ -75,6 +75,8 @@ const Operation kAtan2 = binary("atan2", Tile::atan2, kReadsA | kReadsB, kReadsA
   return where(origin, 0, t * (i == 0 ? b : -a) * reciprocal(where(origin, 1, square_of_radius)));
 });
 const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
+  if (const std::optional<Scalar> b = at.number(1); b && i == 0 && b->to_double() != 0)
+    return t * (pow(at.input(0), b->to_double() - 1) * *b);
   const Tensor a = at.input(0), b = at.input(1);
   if (i == 0) return t * (b * pow(a, where(b == 0 && !(abs(a) > 0), 1, b) - 1));  // b a^(b-1), and 0 for 0^0 and NaN^0
   const Tensor constant = a == 0 && b >= 0;
@@ -116,16 +118,18 @@ Dtype dtype_of_operand(const Operation& operation, const Tensor& x) { return Acc
 
 /// A function of real numbers: integers are taken as float32.
 Tensor real_function(const Operation& operation, const Tensor& x) {
-  const Tensor operand = is_floating(dtype_of_operand(operation, x)) ? x : cast(x, float32);
-  return record(operation, operand.shape(), operand.dtype(), {operand});
+  Node* node = Access::node(x, operation.name);
+  if (!is_floating(node->dtype)) return real_function(operation, cast(x, float32));
+  return record(operation, node->shape, node->dtype, &node, 1);
 }
 
 /// A function that keeps the dtype; bool is refused.
 Tensor number_function(const Operation& operation, const Tensor& x) {
-  if (dtype_of_operand(operation, x) == bool_)
+  Node* node = Access::node(x, operation.name);
+  if (node->dtype == bool_)
     throw DtypeError(std::string(operation.name) + ": the input of shape " + to_string(x.shape()) +
                      " has dtype bool; it must be a number (cast it, or use logical operations)");
-  return record(operation, x.shape(), x.dtype(), {x});
+  return record(operation, node->shape, node->dtype, &node, 1);
 }
 
 enum class Operands { promoted, real, numbers, booleans };
@@ -148,12 +152,14 @@ Dtype meeting_dtype(const Operation& operation, Dtype dtype, Operands operands) 
 
 Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor& b, Operands operands,
                        bool gives_bool) {
-  const Dtype da = dtype_of_operand(operation, a), db = dtype_of_operand(operation, b);
+  Node* inputs[] = {Access::node(a, operation.name), Access::node(b, operation.name)};
+  const Dtype da = inputs[0]->dtype, db = inputs[1]->dtype;
   const Dtype dtype = meeting_dtype(operation, da == db ? da : promote(a, b), operands);
-  const Shape& sa = a.shape();
-  const Shape& sb = b.shape();
-  return record(operation, sa == sb ? sa : broadcast_shapes(sa, sb, operation.name), gives_bool ? bool_ : dtype,
-                {cast_to(a, dtype), cast_to(b, dtype)});
+  const Shape &sa = inputs[0]->shape, &sb = inputs[1]->shape;
+  const Dtype result = gives_bool ? bool_ : dtype;
+  if (da == dtype && db == dtype && sa == sb) return record(operation, sa, result, inputs, 2);
+  const Shape shape = broadcast_shapes(sa, sb, operation.name);
+  return record(operation, shape, result, {cast_to(a, dtype), cast_to(b, dtype)});
 }
 
 /// A tensor and a number, in that order or the other. Where sums and products wrap around, so does a number; a
@@ -163,19 +169,21 @@ Tensor binary_function(const Operation& operation, const Tensor& x, Scalar scala
   Dtype dtype = meeting_dtype(operation, promote(dtype_of_operand(operation, x), scalar), operands);
   if (gives_bool && !can_hold(dtype, scalar)) dtype = int64;
   const bool wraps = &operation == &kAdd || &operation == &kSub || &operation == &kMul;
-  const Tensor operand = cast_to(x, dtype),
-               number = wraps ? scalar_node(scalar, dtype) : number_of(operation.name, scalar, dtype);
-  const Dtype result = gives_bool ? bool_ : dtype;
-  return scalar_first ? record(operation, x.shape(), result, {number, operand})
-                      : record(operation, x.shape(), result, {operand, number});
+  const Tensor number = wraps ? scalar_node(scalar, dtype) : number_of(operation.name, scalar, dtype);
+  const Tensor converted = x.dtype() == dtype ? Tensor() : cast(x, dtype);
+  Node *operand = Access::node(converted.defined() ? converted : x), *other = Access::node(number);
+  Node* inputs[] = {scalar_first ? other : operand, scalar_first ? operand : other};
+  return record(operation, operand->shape, gives_bool ? bool_ : dtype, inputs, 2);
 }
 
 Tensor where_function(const Tensor& condition, const Tensor& a, const Tensor& b) {
   if (dtype_of_operand(kWhere, condition) != bool_)
     throw DtypeError(std::string("where: the condition of shape ") + to_string(condition.shape()) + " has dtype " +
                      name_of(condition.dtype()) + "; it must be bool");
-  const Shape shape = broadcast_shapes(broadcast_shapes(condition.shape(), a.shape(), "where"), b.shape(), "where");
-  return record(kWhere, shape, a.dtype(), {condition, a, b});
+  Node* inputs[] = {Access::node(condition), Access::node(a), Access::node(b)};
+  const Shape& sc = inputs[0]->shape;
+  const Shape shape = broadcast_shapes(broadcast_shapes(sc, inputs[1]->shape, "where"), inputs[2]->shape, "where");
+  return record(kWhere, shape, inputs[1]->dtype, inputs, 3);
 }
 
 }  // namespace
@@ -194,8 +202,8 @@ Tensor log1p(const Tensor& x) { return real_function(kLog1p, x); }
 Tensor sqrt(const Tensor& x) { return real_function(kSqrt, x); }
 Tensor rsqrt(const Tensor& x) { return real_function(kRsqrt, x); }
 Tensor square(const Tensor& x) {
-  const Tensor operand = Access::node(x, "square")->dtype == bool_ ? cast(x, int64) : x;
-  return mul(operand, operand);
+  if (Access::node(x, "square")->dtype == bool_) return square(cast(x, int64));
+  return mul(x, x);
 }
 Tensor reciprocal(const Tensor& x) {
   Access::node(x, "reciprocal");

@@ -1,0 +1,53 @@
+// Replay: a plan that has been seen before is not made again. Training steps repeat their structure; what a plan was
+// made from is kept as its key, and compared whole, so that a hit is never a guess.
+#pragma once
+
+#include "engine/fuse.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace adjoint::detail {
+
+/// The steps for plans of one structure: the operations, what they are computed from and of which dtypes and shapes,
+/// who is held, and whose values a derivative will read. Not: addresses, numbers of the host program, where slices
+/// begin, random numbers' positions. What depends on how inputs lie in memory is asked again by each step's program.
+class KeptPlan {
+ public:
+  /// From a plan that was just scheduled. False, and of no use, for one that cannot be kept.
+  bool make(const std::vector<Node*>& plan);
+  /// Whether `plan` is of this structure; then `steps()` are its steps.
+  bool matches(const std::vector<Node*>& plan);
+  Steps& steps() noexcept { return steps_; }
+  Groups::Kept& program(int step) noexcept { return programs_[static_cast<std::size_t>(step)]; }
+  std::size_t bytes() const noexcept;
+
+ private:
+  std::vector<std::uint64_t> key_;
+  Steps steps_;
+  std::vector<Groups::Kept> programs_;  // by step
+};
+
+/// What a thread has kept. A plan is kept when it is seen for the second time, so that graphs that never repeat pay
+/// for no more than a look; those used longest ago make room for others.
+class Plans {
+ public:
+  /// The kept plan of this structure, or null. It stays valid until the next call. `hits` counts those that were there.
+  KeptPlan* find(const std::vector<Node*>& plan, std::uint64_t& hits);
+
+ private:
+  struct Entry {
+    std::uint64_t hash, last_use;
+    std::unique_ptr<KeptPlan> plan;
+  };
+  void make_room();
+
+  static constexpr int kSeen = 256;
+  std::uint64_t seen_[kSeen] = {};  // hashes, by their lower bits
+  std::uint64_t uses_ = 0;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace adjoint::detail
