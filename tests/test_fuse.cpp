@@ -322,6 +322,16 @@ TEST_CASE("a program serves every group of its structure") {
         const OneByOne guard;
         CHECK(same_bits(y, ad::exp(ad::tensor(before).reshape({n, 3}) * 2) + 1));
       }
+      // What is one input may be two.
+      kept.clear();
+      for (const bool same : {true, false, true, false}) {
+        const Tensor a = ad::randn({n, 3}), b = same ? a : ad::randn({n, 3});
+        ad::eval(a, b);
+        const Tensor y = ad::exp(a * b) + b;
+        evaluate_by(kept, {y});
+        const OneByOne guard;
+        CHECK(same_bits(y, ad::exp(a * b) + b));
+      }
       // And one that lies in memory in another way is read in another way.
       for (const bool transposed : {true, false, true}) {
         const Tensor x = transposed ? ad::randn({3, n}).t() : ad::randn({n, 3});

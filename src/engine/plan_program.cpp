@@ -30,6 +30,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program.values_.clear();
   program.instructions_.clear();
   program.externals_.clear();
+  program.again_.clear();
   program.strides_.clear();
   program.layouts_.clear();
   program.results_.clear();
@@ -155,6 +156,8 @@ int Planner::value_of(int member, int input_index, Form form) {
   while (at < externals.size() && (externals_[at].node != &input || externals_[at].form != form)) ++at;
   const bool kept = keeps_input(*nodes_[member], input_index);
   if (at < externals.size()) {
+    program_->again_.push_back(
+        {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(at)});
     ++externals[at].readers;
     externals_[at].kept |= kept;
     return externals[at].value;

@@ -25,8 +25,8 @@ struct Binding {
 class Program {
  public:
   /// Finds the memory of what the group reads, and allocates that of its results, or takes it from inputs that nobody
-  /// else reads any more. False where an input failed, or lies in memory in another way than when this was made; then,
-  /// and when it throws std::bad_alloc, forget().
+  /// else reads any more. False where an input failed, lies in memory in another way than when this was made, or is
+  /// another one than that which it was then; then, and when it throws std::bad_alloc, forget().
   bool bind(Node* const* nodes, Binding& binding) const;
   /// The bytes that compute() wants, or 0.
   std::size_t buffer_bytes() const noexcept;
@@ -75,6 +75,10 @@ class Program {
     std::int16_t readers;  // among the members
     std::int16_t layout;   // its strides in layouts_; kNone: row-major
   };
+  /// An external that is read again.
+  struct Again {
+    std::int16_t member, input, external;
+  };
   /// A member whose value is read outside.
   struct Result {
     std::int16_t member, value;
@@ -107,6 +111,7 @@ class Program {
   std::vector<Value> values_;
   std::vector<Instruction> instructions_;
   std::vector<External> externals_;
+  std::vector<Again> again_;
   std::vector<Strides> strides_, layouts_;
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take

@@ -29,6 +29,10 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
       return false;
     binding.data[static_cast<std::size_t>(external.value)] = static_cast<std::byte*>(node.value.data);
   }
+  for (const Again& again : again_) {
+    const External& external = externals_[static_cast<std::size_t>(again.external)];
+    if (nodes[again.member]->input(again.input) != nodes[external.member]->input(external.input)) return false;
+  }
   for (const Result& result : results_) {
     Node& node = *nodes[result.member];
     for (int c = result.first; c < result.last && !node.value.data; ++c) {
@@ -167,8 +171,8 @@ void Program::forget(Node* const* nodes, int count) noexcept {
 
 std::size_t Program::bytes() const noexcept {
   const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
-  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(strides_) + of(layouts_) + of(results_) +
-         of(candidates_) + of(moved_) + of(aliases_);
+  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(strides_) + of(layouts_) +
+         of(results_) + of(candidates_) + of(moved_) + of(aliases_);
 }
 
 }  // namespace adjoint::detail
