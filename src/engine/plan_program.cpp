@@ -13,6 +13,8 @@ using kernels::kTile;
 // What a block's buffers should take of the first-level cache.
 constexpr std::int64_t kBlockBytes = 24 << 10;
 constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
+// Rows that are at least so long are worth a kernel's call for each.
+constexpr std::int64_t kShortestRow = 32;
 
 /// Whether the derivative of a computed reader will still read its i-th input.
 bool keeps_input(const Node& reader, int i) noexcept {
@@ -31,6 +33,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program.instructions_.clear();
   program.externals_.clear();
   program.again_.clear();
+  program.constants_.clear();
   program.strides_.clear();
   program.layouts_.clear();
   program.results_.clear();
@@ -94,6 +97,7 @@ bool Planner::prepare() {
   program_->length_ = row_length(*shape_, row_dims_);
   program_->rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
   program_->rows_ = numel(program_->rows_shape_);
+  program_->one_row_ = program_->has_rows_ && program_->length_ > kLongestBlock / 2;
   program_->is_long_ = program_->has_rows_ && program_->length_ > kLongestBlock;
   return true;
 }
@@ -136,15 +140,18 @@ bool Planner::find_order() {
 
 int Planner::new_value(bool per_row, std::size_t element) {
   const auto index = static_cast<int>(program_->values_.size());
-  program_->values_.push_back({Place::buffer, per_row, false, static_cast<std::uint8_t>(element), kNone, kNone});
+  const std::int64_t row_bytes = static_cast<std::int64_t>(element) * (per_row ? 1 : program_->length_);
+  program_->values_.push_back(
+      {row_bytes, Place::buffer, per_row, false, static_cast<std::uint8_t>(element), kNone, kNone});
   expanded_[index] = last_use_[index] = kNone;
+  loaded_[index] = false;
   return index;
 }
 
 /// The value of a member's input, as one of this form reads it; kNone when it is not known how.
 int Planner::value_of(int member, int input_index, Form form) {
   const Node& input = *nodes_[member]->input(input_index);
-  const bool per_row = form != Form::full;
+  const bool per_row = form == Form::kept || form == Form::removed;
   if (is_inside(&input)) {
     const int index = member_value_[input.mark];
     if (value(index).per_row == per_row) return index;
@@ -175,12 +182,15 @@ int Planner::value_of(int member, int input_index, Form form) {
     value(index).place = Place::memory;
     return index;
   }
+  if (form == Form::single) {
+    value(index).place = Place::memory;
+    value(index).row_bytes = 0;
+    value(index).single = true;
+    return index;
+  }
   const Shape& rows_shape = program_->rows_shape_;
   Strides strides;
   switch (form) {
-    case Form::full:
-      strides = order_.apply(broadcast_strides(input.shape, input.value.strides, *shape_));
-      break;
     case Form::removed:
       strides = broadcast_strides(input.shape, input.value.strides, rows_shape);
       break;
@@ -191,21 +201,59 @@ int Planner::value_of(int member, int input_index, Form form) {
       while (strides.size() > rows_shape.size()) strides.erase(strides.size() - 1);
       break;
     }
+    default:
+      strides = order_.apply(broadcast_strides(input.shape, input.value.strides, *shape_));
+      break;
   }
   const Shape& shape = per_row ? rows_shape : program_->memory_shape_;
   const int leading = per_row || row_dims_ == 0 ? shape.size() : rows_shape.size();
-  bool repeats = true, same = true;
+  bool repeats = true, same = true, contiguous = true;
   for (int i = 0; i < leading; ++i) repeats &= shape[i] == 1 || strides[i] == 0;
-  for (int i = leading; i < shape.size(); ++i) same &= shape[i] == 1 || strides[i] == 0;
+  std::int64_t expected = 1;
+  for (int i = shape.size() - 1; i >= leading; --i) {
+    same &= shape[i] == 1 || strides[i] == 0;
+    contiguous &= shape[i] == 1 || strides[i] == expected;
+    expected *= shape[i];
+  }
   Value& result = value(index);
   result.single = repeats && same && !per_row;
   if (is_row_major(shape, strides)) {
     result.place = Place::memory;
+  } else if (repeats && contiguous && program_->one_row_) {
+    result.place = Place::memory;
+    result.row_bytes = 0;
   } else {
     result.place = repeats ? Place::constant : Place::loaded;
     result.strides = static_cast<std::int16_t>(program_->strides_.size());
     program_->strides_.push_back(strides);
+    if (repeats) program_->constants_.push_back(static_cast<std::int16_t>(index));
   }
+  return index;
+}
+
+/// The value of an input that is a single element for all that a member of this form reads with it, or for each row of
+/// that: kNone when it is not.
+int Planner::single_of(int member, int input_index, Form form) {
+  const Node& input = *nodes_[member]->input(input_index);
+  const bool per_row = row_dims_ != 0 && form == Form::full && program_->length_ >= kShortestRow;
+  if (is_inside(&input)) {
+    const int index = member_value_[input.mark];
+    return per_row && value(index).per_row && form_of(input) == Form::kept ? index : kNone;
+  }
+  if (numel(input.shape) == 1)
+    return program_->rows_ * program_->length_ > 1 ? value_of(member, input_index, Form::single) : kNone;
+  return per_row && row_dims_of(input.shape, *shape_) == row_dims_ ? value_of(member, input_index, Form::kept) : kNone;
+}
+
+/// Makes what is strided in memory lie in its buffer, from here on.
+int Planner::load(int index) {
+  if (index == kNone || value(index).place != Place::loaded || loaded_[index]) return index;
+  loaded_[index] = true;
+  Instruction& instruction = program_->instructions_.emplace_back();
+  instruction.kind = Instruction::Kind::load;
+  instruction.inputs = 0;
+  instruction.output = static_cast<std::int16_t>(index);
+  instruction.member = kNone;
   return index;
 }
 
@@ -249,27 +297,39 @@ bool Planner::translate(int index) {
     instruction.kind = Instruction::Kind::reduce;
     instruction.reduce = table.reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
     instruction.inputs = 1;
-    instruction.input[0] = static_cast<std::int16_t>(value_of(index, 0, Form::full));
+    instruction.input[0] = static_cast<std::int16_t>(load(value_of(index, 0, Form::full)));
     if (instruction.input[0] == kNone) return false;
   } else {
     instruction.kind = Instruction::Kind::tile;
     const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
+    int single = kNone;  // the operand that is a single element
     if (node.operation->execute == execute_cast) {
       instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
     } else {
-      const Dtype dtype = node.input(tile == kernels::Tile::where ? 1 : 0)->dtype;
-      instruction.kernel = table.tile[node.operation->kernel][static_cast<int>(dtype)];
+      const auto dtype = static_cast<int>(node.input(tile == kernels::Tile::where ? 1 : 0)->dtype);
+      instruction.kernel = table.tile[node.operation->kernel][dtype];
+      for (int side = 0; side < 2 && single == kNone && node.input_count() > 1; ++side) {
+        const kernels::TileKernel kernel = table.tile_with_single[side][node.operation->kernel][dtype];
+        const int k = node.input_count() - 2 + side;
+        const int operand = kernel ? single_of(index, k, form) : kNone;
+        if (operand == kNone) continue;
+        single = k;
+        instruction.kernel = kernel;
+        instruction.input[k] = static_cast<std::int16_t>(load(operand));
+        if (value(operand).per_row) instruction.kind = Instruction::Kind::rows;
+      }
     }
     instruction.inputs = static_cast<std::uint8_t>(node.input_count());
     for (int k = 0; k < node.input_count(); ++k) {
-      const int input = value_of(index, k, form);
+      if (k == single) continue;
+      const int input = load(value_of(index, k, form));
       if (input == kNone) return false;
       instruction.input[k] = static_cast<std::int16_t>(input);
     }
   }
   instruction.output = member_value_[index] =
       static_cast<std::int16_t>(new_value(form != Form::full, size_of(node.dtype)));
-  program_->instructions_.push_back(instruction);  // behind those that spread its inputs
+  program_->instructions_.push_back(instruction);  // behind those that load or spread its inputs
   return true;
 }
 
@@ -304,8 +364,8 @@ void Planner::place_results() {
   for (std::size_t e = 0; e < program_->externals_.size(); ++e) {
     const External& external = externals_[e];
     const Value& from = value(program_->externals_[e].value);
-    if (!from.per_row && from.place == Place::memory && external.node->value.storage && !external.kept &&
-        !is_member(external.node) && external.node->shape == *shape_)
+    if (!from.per_row && from.place == Place::memory && (from.row_bytes != 0 || program_->rows_ == 1) &&
+        external.node->value.storage && !external.kept && !is_member(external.node) && external.node->shape == *shape_)
       donor_[donors_++] = static_cast<std::int16_t>(e);
   }
   for (std::size_t at = 0; at < instructions.size(); ++at) {
@@ -341,7 +401,7 @@ void Planner::assign_buffers() {
   int free_count[kKindsOfBuffers] = {};
   int& buffers = program_->buffers_;
   const auto kind_of_buffer = [&](const Value& v) {
-    return !program_->is_long_ ? 0 : v.single ? 3 : kernels::size_index(v.element);
+    return !program_->is_long_ ? 0 : v.single || v.per_row ? 3 : kernels::size_index(v.element);
   };
   const auto take = [&](Value& v) {
     const int kind = kind_of_buffer(v);
@@ -352,16 +412,11 @@ void Planner::assign_buffers() {
     const int kind = kind_of_buffer(v);
     free_buffers_[kind][free_count[kind]++] = v.buffer;
   };
-  for (const Program::External& external : program_->externals_)
-    if (Value& v = value(external.value); v.place == Place::constant) take(v);
+  for (const std::int16_t constant : program_->constants_) take(value(constant));
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
     const Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);
-    for (int k = 0; k < instruction.inputs; ++k) {
-      Value& v = value(instruction.input[k]);
-      if (v.place == Place::loaded && v.buffer == kNone) take(v);
-    }
-    if (Value& v = value(instruction.output); v.place == Place::buffer) take(v);
+    if (Value& v = value(instruction.output); v.place != Place::memory) take(v);
     for (int k = 0; k < instruction.inputs; ++k) {
       Value& v = value(instruction.input[k]);
       bool again = false;
@@ -370,7 +425,7 @@ void Planner::assign_buffers() {
         give_back(v);
     }
     // What nobody reads needs its buffer for this instruction alone.
-    if (Value& v = value(instruction.output); v.place == Place::buffer && last_use_[instruction.output] < at)
+    if (Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
       give_back(v);
   }
 }

@@ -51,6 +51,7 @@ class Program {
     constant,  // the same for each block: loaded into a buffer once
   };
   struct Value {
+    std::int64_t row_bytes;  // from a row to the next in memory: 0 where all are the same
     Place place;
     bool per_row;  // one element for each row, else for each element of the shape
     bool single;   // all elements of a row are the same
@@ -60,7 +61,14 @@ class Program {
   using Reduction = void (*)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride,
                              void* output);
   struct Instruction {
-    enum class Kind : std::uint8_t { tile, reduce, random, expand } kind;
+    enum class Kind : std::uint8_t {
+      tile,
+      rows,  // a tile kernel for each row, with a single element for one of the operands
+      load,
+      reduce,
+      random,
+      expand,
+    } kind;
     std::uint8_t inputs;
     std::int16_t input[3], output;
     std::int16_t member;
@@ -91,14 +99,16 @@ class Program {
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const;
   /// Whether an instruction of a long row goes tile by tile.
   bool is_cut(const Instruction& instruction) const noexcept {
-    return instruction.kind == Instruction::Kind::tile &&
+    using Kind = Instruction::Kind;
+    return (instruction.kind == Kind::tile || instruction.kind == Kind::rows || instruction.kind == Kind::load) &&
            !values_[static_cast<std::size_t>(instruction.output)].per_row;
   }
 
   int count_ = 0;          // of members
   bool late_ = false;      // new values of cells may take the memory of the old ones
   bool has_rows_ = false;  // else elements are rows of one
-  bool is_long_ = false;   // a block is one row, and longer than a tile
+  bool one_row_ = false;   // a block is one row
+  bool is_long_ = false;   // and longer than a tile
   bool row_major_ = true;
   int buffers_ = 0;
   Shape memory_shape_;                              // of the group, in the order in memory
@@ -113,6 +123,7 @@ class Program {
   std::vector<External> externals_;
   std::vector<Again> again_;
   std::vector<Strides> strides_, layouts_;
+  std::vector<std::int16_t> constants_;  // values
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
@@ -132,10 +143,10 @@ class Planner {
   using Place = Program::Place;
   static constexpr std::int16_t kNone = Program::kNone;
   static constexpr int kMostExternals = Program::kMostExternals, kMostValues = Program::kMostValues;
-  static constexpr int kMostInstructions = 2 * kMostMembers;
+  static constexpr int kMostInstructions = 2 * kMostMembers + kMostExternals;
   /// How a node's shape relates to the group's: the same, one value per row with sizes of 1 in place of its dims, or
-  /// without these.
-  enum class Form : std::uint8_t { full, kept, removed };
+  /// without these; or it is a single element, which is read where it is.
+  enum class Form : std::uint8_t { full, kept, removed, single };
 
   bool is_member(const Node* node) const noexcept {
     return node->mark >= 0 && node->mark < count_ && nodes_[node->mark] == node;
@@ -151,6 +162,8 @@ class Planner {
   bool translate(int index);
   int new_value(bool per_row, std::size_t element);
   int value_of(int member, int input, Form form);
+  int single_of(int member, int input, Form form);
+  int load(int value);
   int expanded(int value);
   void find_materialized();
   void find_candidates(int at, const Node& node);
@@ -175,6 +188,7 @@ class Planner {
   std::int16_t donor_[kMostExternals];  // externals whose memory a result may take when they are not read any more
   int donors_;
   std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
+  bool loaded_[kMostValues];
   bool materialized_[kMostMembers];
   static constexpr int kKindsOfBuffers = 4;
   std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];

@@ -64,77 +64,87 @@ bool Program::is_free(const External& external, const Node& node, Node* const* n
 
 template <bool is_long>
 void Program::execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
+  using Kind = Instruction::Kind;
   const Value* const values = values_.data();
-  std::byte* const* const data = binding.data.data();
+  const Instruction* const instructions = instructions_.data();
   const auto instruction_count = static_cast<int>(instructions_.size());
+  std::byte* base[kMostValues];
+  for (std::size_t i = 0; i < values_.size(); ++i)
+    base[i] = values[i].place == Place::memory ? binding.data[i] : buffers + values[i].buffer * buffer_bytes_;
   // Loads n elements from the given one of a row (or, with one for each row, of the rows) on.
   const auto load = [&](int index, std::int64_t row, std::int64_t from, std::int64_t n) {
     const Value& value = values[index];
-    const kernels::View view{data[index], strides_[static_cast<std::size_t>(value.strides)]};
+    const kernels::View view{binding.data[static_cast<std::size_t>(index)],
+                             strides_[static_cast<std::size_t>(value.strides)]};
     kernels::load(value.element, value.per_row ? rows_shape_ : memory_shape_, view,
-                  row * (value.per_row ? 1 : length_) + from, n,
-                  buffers + value.buffer * buffer_bytes_ + from * value.element);
+                  row * (value.per_row ? 1 : length_) + from, n, base[index] + from * value.element);
   };
-  const auto address = [&](int index, std::int64_t row) {
+  const auto address = [&](int index, std::int64_t row, std::int64_t offset) {
     const Value& value = values[index];
-    if (value.place != Place::memory) return buffers + value.buffer * buffer_bytes_;
-    return data[index] + row * (value.per_row ? 1 : length_) * value.element;
+    std::byte* at = base[index];
+    if (value.place == Place::memory) at += row * value.row_bytes;
+    if (is_long && !value.single && !value.per_row) at += offset * value.element;
+    return at;
   };
-  const auto length_of = [&](const Value& value, std::int64_t rows) { return value.per_row ? rows : rows * length_; };
-  for (const External& external : externals_)
-    if (const Value& value = values[external.value]; value.place == Place::constant)
-      load(external.value, first_row, 0,
-           is_long && value.single ? kTile : length_of(value, std::min(block_, last_row - first_row)));
-  struct Loaded {
-    std::uint64_t bits[(kMostValues + 63) / 64] = {};
-  };
+  for (const std::int16_t index : constants_) {
+    const std::int64_t rows = std::min(block_, last_row - first_row);
+    const Value& value = values[index];
+    load(index, first_row, 0, is_long && value.single ? kTile : value.per_row ? rows : rows * length_);
+  }
   for (std::int64_t row = first_row; row < last_row; row += block_) {
-    const std::int64_t rows = std::min(block_, last_row - row);
-    Loaded loaded, before;
+    const std::int64_t rows = std::min(block_, last_row - row), full = rows * length_;
     for (int begin = 0, end = 0; begin < instruction_count; begin = end) {
-      // An instruction on the whole block; of a row of many tiles, all that goes elementwise up to the next reduction,
-      // tile by tile.
-      end = begin + 1;
-      const Instruction* const instructions = instructions_.data();
-      const std::int64_t length = length_of(values[instructions[begin].output], rows);
-      std::int64_t step = length;
-      if (is_long && is_cut(instructions[begin])) {
-        step = kTile;
-        before = loaded;
-        while (end < instruction_count && is_cut(instructions[end])) ++end;
+      // All on the whole block; of a row of many tiles, all that goes elementwise up to the next reduction tile by
+      // tile.
+      std::int64_t step = full;
+      end = instruction_count;
+      if (is_long) {
+        end = begin + 1;
+        if (is_cut(instructions[begin])) {
+          step = kTile;
+          while (end < instruction_count && is_cut(instructions[end])) ++end;
+        }
       }
-      for (std::int64_t from = 0; from < length; from += step) {
-        const std::int64_t n = is_long ? std::min(step, length - from) : length, offset = is_long ? from : 0;
-        if (offset > 0) loaded = before;
+      for (std::int64_t offset = 0; offset < full; offset += step) {
+        const std::int64_t n_full = is_long ? std::min(step, full - offset) : full;
         for (int at = begin; at < end; ++at) {
           const Instruction& instruction = instructions[at];
-          const void* inputs[3];
-          for (int k = 0; k < instruction.inputs; ++k) {
-            const int index = instruction.input[k];
-            const Value& value = values[index];
-            if (value.place == Place::loaded && !(loaded.bits[index / 64] >> (index % 64) & 1)) {
-              load(index, row, offset, n);
-              loaded.bits[index / 64] |= std::uint64_t{1} << (index % 64);
-            }
-            inputs[k] = address(index, row) + (is_long && value.single ? 0 : offset * value.element);
-          }
           const Value& output = values[instruction.output];
-          std::byte* to = address(instruction.output, row) + offset * output.element;
+          const std::int64_t n = output.per_row ? rows : n_full;
+          const void* inputs[3];
+          for (int k = 0; k < instruction.inputs; ++k) inputs[k] = address(instruction.input[k], row, offset);
+          std::byte* const to = address(instruction.output, row, offset);
           switch (instruction.kind) {
-            case Instruction::Kind::tile:
+            case Kind::tile:
               instruction.kernel(n, inputs, to);
               break;
-            case Instruction::Kind::reduce:
+            case Kind::rows:
+              if (one_row_) {
+                instruction.kernel(n, inputs, to);
+                break;
+              }
+              for (std::int64_t i = 0; i < rows; ++i) {
+                instruction.kernel(length_, inputs, to + i * length_ * output.element);
+                for (int k = 0; k < instruction.inputs; ++k) {
+                  const Value& input = values[instruction.input[k]];
+                  inputs[k] = static_cast<const std::byte*>(inputs[k]) + (input.per_row ? 1 : length_) * input.element;
+                }
+              }
+              break;
+            case Kind::load:
+              load(instruction.output, row, is_long && !output.per_row ? offset : 0, n);
+              break;
+            case Kind::reduce:
               instruction.reduce(n, length_, inputs[0], length_, to);
               break;
-            case Instruction::Kind::random: {
+            case Kind::random: {
               const Node& node = *binding.nodes[instruction.member];
               const auto& a = node.attributes<RandomAttributes>();
               kernels::random(static_cast<kernels::Random>(node.operation->kernel), node.dtype, a.seed, a.offset, a.low,
                               a.high, row * length_, n, to);
               break;
             }
-            case Instruction::Kind::expand: {
+            case Kind::expand: {
               const auto fill = kernels::table().fill[kernels::size_index(output.element)];
               if (is_long) {
                 fill(kTile, inputs[0], to);
@@ -171,8 +181,8 @@ void Program::forget(Node* const* nodes, int count) noexcept {
 
 std::size_t Program::bytes() const noexcept {
   const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
-  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(strides_) + of(layouts_) +
-         of(results_) + of(candidates_) + of(moved_) + of(aliases_);
+  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(constants_) + of(strides_) +
+         of(layouts_) + of(results_) + of(candidates_) + of(moved_) + of(aliases_);
 }
 
 }  // namespace adjoint::detail

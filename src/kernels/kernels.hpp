@@ -72,6 +72,9 @@ inline constexpr std::int64_t kSmallMatmul = 4096;
 struct Table {
   const char* name;                          // "baseline", "avx2", "avx512"
   TileKernel tile[kTileCount][kDtypeCount];  // by the dtype of the operands (of the second one for `where`)
+  /// Functions of two operands whose first ([0]) or second ([1]) is a single element for all of the others, and `where`
+  /// with such a second or third: the same bits as for an operand filled with it. Null for rare ones.
+  TileKernel tile_with_single[2][kTileCount][kDtypeCount];
   TileKernel cast[kDtypeCount]
                  [kDtypeCount];  // [from][to]; to bool: x != 0; float to integer truncates, saturating, NaN to 0
   /// Writes an element, of 1, 4 or 8 bytes (by its index 0, 1, 2), n times.
