@@ -691,10 +691,10 @@ TEST_CASE("reductions that are exact") {
         CAPTURE(n);
         Array<T> x = values_of<T>(static_cast<std::size_t>(3 * n), static_cast<unsigned>(n));
         if constexpr (std::is_floating_point_v<T>) {
-          // NaN in the last row only, twice where there is room.
+          // NaN in the last two rows, once, and twice where there is room.
           for (std::size_t i = 0; i < x.size(); ++i)
             if (std::isnan(x[i])) x[i] = T(1);
-          x[static_cast<std::size_t>(2 * n + n / 2)] = kNan<T>;
+          x[static_cast<std::size_t>(n + n / 3)] = x[static_cast<std::size_t>(2 * n + n / 2)] = kNan<T>;
           x.back() = kNan<T>;
         }
         const auto largest = reduce_rows<Stored<T>>(*table, Reduce::max, dtype, 3, n, x.data(), n);
