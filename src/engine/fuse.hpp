@@ -51,8 +51,8 @@ class Steps {
   const Group& group_of(int step) const noexcept {
     return groups_[groups_.size() - 1 - static_cast<std::size_t>(step)];
   }
-  bool join(Group& group, const Node& node) const noexcept;
-  void merge_columns(const std::vector<Node*>& plan);
+  bool join(Group& group, const Node& node, Fusible kind) const noexcept;
+  void merge_groups(const std::vector<Node*>& plan);
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
   std::vector<int> first_;

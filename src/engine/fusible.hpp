@@ -20,6 +20,8 @@ inline bool is_movement(Fusible kind) noexcept {
   return kind == Fusible::same || kind == Fusible::reshape || kind == Fusible::broadcast;
 }
 
+inline bool indexes_rows(Fusible kind) noexcept { return kind == Fusible::gather || kind == Fusible::scatter; }
+
 /// The elements of a row: of the last dims.
 std::int64_t row_length(const Shape& shape, int row_dims) noexcept;
 /// How many last dims of `shape` the array `rows` has one value for, by dims of size 1 in their place; 0: it is not so.
