@@ -60,7 +60,10 @@ class Evaluation {
  private:
   static std::unique_ptr<Workspace> take_workspace(ThreadState& state) {
     // The first evaluation has none, nor has one inside of another.
-    if (!state.workspace) return std::make_unique<Workspace>();
+    if (!state.workspace) {
+      Switches::checked_defaults();
+      return std::make_unique<Workspace>();
+    }
     return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
   }
   void lock(std::vector<ThreadState*> states);
