@@ -1,9 +1,9 @@
 #pragma once
 
 #include "core/operation.hpp"
+#include "core/pool.hpp"
 
 #include <optional>
-#include <vector>
 
 namespace adjoint::detail {
 
@@ -20,6 +20,6 @@ struct PutSlice {
 std::optional<PutSlice> put_slice(const Tensor& x);
 /// The sum of such slices, of one shape. Those of one dim that do not overlap are joined instead of added up: T slices
 /// of a sequence cost T, not T^2.
-Tensor sum_of_put_slices(std::vector<PutSlice> parts);
+Tensor sum_of_put_slices(const List<PutSlice>& parts);
 
 }  // namespace adjoint::detail
