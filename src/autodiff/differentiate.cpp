@@ -281,9 +281,8 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
       const auto input = static_cast<std::size_t>(graph.input(i, k));
       if (!leads[input]) continue;
       used = true;
-      const Tensor part = pulled_back(node, k, g);
-      if (std::optional<PutSlice> slice = put_slice(part)) slices.put(static_cast<int>(input), *std::move(slice));
-      else accumulate(cotangent[input], part);
+      if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(static_cast<int>(input), *std::move(slice));
+      else accumulate(cotangent[input], pulled_back(node, k, g));
     }
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
   }

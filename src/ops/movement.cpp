@@ -212,11 +212,11 @@ const Operation kPermute{
       return permute(g, inverse);
     }};
 
-std::optional<PutSlice> put_slice(const Tensor& x) {
-  const Node* node = Access::node(x);
-  const auto& [dim, start, step] = node->attributes<SliceAttributes>();
-  if (node->operation != &kUnslice || step != 1 || node->state() != State::pending || !node->has_inputs()) return {};
-  return PutSlice{Access::share(node->input(0)), node->shape, static_cast<int>(dim), start};
+std::optional<PutSlice> put_slice(Node& node, const Tensor& g) {
+  if (node.operation != &kSlice) return {};
+  const auto& [dim, start, step] = node.attributes<SliceAttributes>();
+  if (step != 1) return {};
+  return PutSlice{g, Recorded(node).input_shape(0), static_cast<int>(dim), start};
 }
 
 Tensor sum_of_put_slices(const List<PutSlice>& parts) {
