@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 namespace adjoint::bench {
 
@@ -31,9 +30,9 @@ class Lstm : public nn::Module<Lstm> {
   Tensor forward(const Tensor& x) const {
     const Tensor from_input = linear(x, weight_ih, bias_ih + bias_hh);  // of all times at once
     Tensor h = zeros({x.size(1), weight_hh.size(1)}, x.dtype()), c = h;
-    std::vector<Tensor> outputs;
+    TensorList outputs;
     for (std::int64_t t = 0; t < x.size(0); ++t) {
-      const std::vector<Tensor> gates = chunk(from_input[t] + linear(h, weight_hh), 4, -1);
+      const TensorList gates = chunk(from_input[t] + linear(h, weight_hh), 4, -1);
       c = sigmoid(gates[1]) * c + sigmoid(gates[0]) * tanh(gates[2]);
       h = sigmoid(gates[3]) * tanh(c);
       outputs.push_back(h);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -163,6 +164,9 @@ std::string compare(const Row& row, const Arrays& actual, const Arrays& expected
   return {};
 }
 
+/// Whether matrix products are in it, which have the same bits for a fixed number of threads only.
+bool contracts(const Row& row) { return row.family == table::Family::bilinear || row.name == "linear"; }
+
 }  // namespace
 
 // -- values -----------------------------------------------------------------------------------------------------------
@@ -185,9 +189,8 @@ Failures values(const Row& row, Dtype dtype) {
         const EagerGuard eager;
         if (!same_bits(elements_of(sample.call(inputs)), actual)) return "an EagerGuard changes the bits";
       }
-      const bool contracts = row.family == table::Family::bilinear || row.name == "linear";
-      if (!contracts && std::max(largest_input(sample), numel(actual[0].shape)) >= table::kLarge / 2) {
-        for (int threads : {2, 3}) {
+      if (!contracts(row) && std::max(largest_input(sample), numel(actual[0].shape)) >= table::kLarge / 2) {
+        for (int threads : {2, 3, 4}) {
           const Threads more(threads);
           if (!same_bits(elements_of(sample.call(inputs)), actual))
             return "other bits with " + std::to_string(threads) + " threads";
@@ -457,6 +460,30 @@ Tensors leaves(const Case& sample, const Arrays& arrays) {
   return inputs;
 }
 
+enum class Look { never, between, always };
+
+/// Results and gradients, computed together or not.
+Arrays results_and_gradients(const Case& sample, const Arrays& arrays, Dtype dtype, std::uint64_t seed, Look look) {
+  const Function f(sample, arrays, dtype);
+  std::optional<EagerGuard> eager;
+  if (look == Look::always) eager.emplace();
+  Tensors x, outputs, cotangents;
+  for (const Tensor& point : f.point()) x.push_back(point.detach().requires_grad_());
+  Tensors all = f(x);
+  if (look == Look::between) eval(all);
+  for (const Tensor& y : all)
+    if (y.requires_grad()) outputs.push_back(y);
+  if (!outputs.empty()) {
+    autograd::GradOptions options;
+    options.grad_outputs = random_like(outputs, seed);
+    options.allow_unused = true;
+    for (const Tensor& gradient : autograd::grad(outputs, x, options))
+      if (gradient.defined()) all.push_back(gradient);
+  }
+  eval(all);
+  return elements_of(all);
+}
+
 }  // namespace
 
 Failures derivatives(const Row& row) {
@@ -470,6 +497,31 @@ Failures derivatives(const Row& row) {
       for (const Tensor& result : sample.call(inputs))
         if (result.requires_grad() != (any && is_floating(result.dtype())))
           return result.requires_grad() ? "an integer result requires grad" : "the result does not require grad";
+      return {};
+    });
+  }
+  return failures;
+}
+
+Failures bits(const Row& row, Dtype dtype) {
+  Failures failures;
+  for (const Case& sample : row.cases) {
+    const std::uint64_t seed = seed_of(row, sample);
+    const Arrays arrays = table::draw(sample.inputs, seed);
+    guarded(sample, name_of(dtype), failures, [&]() -> std::string {
+      const auto found = [&](int threads, Look look) {
+        const Threads set(threads);
+        return results_and_gradients(sample, arrays, dtype, seed + 1, look);
+      };
+      const Arrays expected = found(1, Look::never);
+      if (!same_bits(found(1, Look::between), expected)) return "other bits when the results are looked at";
+      if (!same_bits(found(1, Look::always), expected)) return "an EagerGuard changes the bits";
+      std::int64_t largest = 0;
+      for (const Array& array : expected) largest = std::max(largest, numel(array.shape));
+      if (contracts(row) || largest < table::kLarge / 2) return {};  // smaller ones are left to one thread
+      for (int threads : {2, 3, 4})
+        if (!same_bits(found(threads, Look::never), expected))
+          return "other bits with " + std::to_string(threads) + " threads";
       return {};
     });
   }

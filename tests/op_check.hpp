@@ -31,6 +31,9 @@ const std::vector<Exception>& exceptions();
 /// Values, shapes and dtypes against the oracle; the same bits when recorded eagerly and at any thread count; inputs
 /// untouched.
 Failures values(const table::Row& row, Dtype dtype);
+/// The same bits of results and gradients at 1, 2, 3 and 4 threads, and whether or not the results are looked at before
+/// the gradients are recorded, or each operation is computed as it is recorded.
+Failures bits(const table::Row& row, Dtype dtype);
 /// What integers and bools give.
 Failures integers(const table::Row& row);
 /// In float64: forward mode, reverse mode, and second derivatives in all four ways to nest the two, against each other

@@ -225,6 +225,62 @@ TEST_CASE("k accumulated micro-batches need the memory of one") {
   v.set_grad({});
 }
 
+namespace {
+
+/// Four micro-batches, and the step that they make together, need at most a tenth more than one, and the gradients.
+template <class Net, class LossOf>
+void check_accumulation(const std::string& name, Net& net, const LossOf& loss_of) {
+  const std::vector<Tensor> parameters = net.parameters();
+  std::int64_t gradients = 0;
+  for (const Tensor& parameter : parameters) gradients += parameter.numel() * 4;
+  ad::optim::Adam optimizer(parameters);
+  const auto peak = [&](int batches, bool updates) {
+    optimizer.zero_grad();
+    return peak_of([&] {
+      for (int i = 0; i < batches; ++i) loss_of().backward();
+      if (updates) return optimizer.step();
+      std::vector<Tensor> sums;
+      for (const Tensor& parameter : parameters) sums.push_back(parameter.grad());
+      ad::eval(sums);
+    });
+  };
+  for (const bool updates : {false, true}) {
+    CAPTURE(name);
+    CAPTURE(updates);
+    peak(4, updates);  // the optimizer's state is there
+    const std::int64_t one = peak(1, updates), four = peak(4, updates);
+    CAPTURE(one);
+    CAPTURE(four);
+    CHECK(static_cast<double>(four) <= 1.1 * static_cast<double>(one) + static_cast<double>(gradients));
+  }
+  optimizer.zero_grad();
+}
+
+}  // namespace
+
+TEST_CASE("accumulation over four micro-batches peaks little above one") {
+  namespace nn = ad::nn;
+  SUBCASE("a multilayer perceptron") {
+    nn::Sequential net(nn::Linear(784, 256), nn::ReLU(), nn::Linear(256, 256), nn::ReLU(), nn::Linear(256, 10));
+    for (const std::int64_t batch : {64, 1024}) {
+      const std::string name = "MLP 784-256-256-10, batch " + std::to_string(batch);
+      check_accumulation(name, net, [&] {
+        return nn::cross_entropy(net(ad::rand({batch, 784})), ad::randint(0, 10, {batch}));
+      });
+    }
+  }
+  SUBCASE("a convolutional network") {
+    nn::Conv2dOptions padded;
+    padded.padding = 1;
+    nn::Sequential net(nn::Conv2d(1, 32, 3, padded), nn::BatchNorm2d(32), nn::ReLU(), nn::MaxPool2d(2),
+                       nn::Conv2d(32, 64, 3, padded), nn::ReLU(), nn::MaxPool2d(2), nn::Flatten(),
+                       nn::Linear(64 * 7 * 7, 128), nn::ReLU(), nn::Linear(128, 10));
+    check_accumulation("CNN, batch 64", net, [&] {
+      return nn::cross_entropy(net(ad::rand({64, 1, 28, 28})), ad::randint(0, 10, {64}));
+    });
+  }
+}
+
 TEST_CASE("training does not grow") {
   Tensor w = parameter(), moment = computed();
   std::int64_t after_two = 0, peak = 0;

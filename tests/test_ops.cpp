@@ -54,6 +54,10 @@ TEST_CASE("values of integers and bools are the oracle's, or refused by name") {
 TEST_CASE("derivatives agree in all modes, with differences, and between dtypes") {
   for_all_rows([](const Row& row) { return is_differentiable(row.family) ? check::derivatives(row) : Failures{}; });
 }
+TEST_CASE("results and gradients have the same bits at any number of threads, looked at or not") {
+  for_all_rows([](const Row& row) { return check::bits(row, float64); });
+  for_all_rows([](const Row& row) { return check::bits(row, float32); });
+}
 TEST_CASE("what has no derivative says so") {
   for_all_rows(
       [](const Row& row) { return is_differentiable(row.family) ? Failures{} : check::refuses_derivatives(row); });
@@ -136,6 +140,10 @@ TEST_CASE("control: a result that depends on the number of threads, or on when i
   CHECK(failures[0].find("threads") != std::string::npos);
   const auto by_time = [](const Tensor& x) { return (-x).is_computed() ? x * -1.00000001 : -x; };
   expect_failures(check::values(pretended("neg", by_time, negated), float64), "EagerGuard");
+  const Failures of_gradients = check::bits(pretended("neg", by_threads, negated), float64);
+  REQUIRE(of_gradients.size() == 1);
+  CHECK(of_gradients[0].find("threads") != std::string::npos);
+  expect_failures(check::bits(pretended("neg", by_time, negated), float64), "EagerGuard");
 }
 TEST_CASE("control: a derivative that is wrong although the value is right is noticed") {
   const Row half = pretended(

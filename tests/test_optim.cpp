@@ -357,7 +357,7 @@ TEST_CASE("an optimizer of one's own") {
         : Optimizer("SignDescent", std::move(parameters), lr, {"count"}) {}
 
    private:
-    Tensor update(const Tensor& p, const Tensor& g, std::vector<Tensor>& state, const std::vector<Tensor>&) override {
+    Tensor update(const Tensor& p, const Tensor& g, std::vector<Tensor>& state, const ad::TensorList&) override {
       state[0] += 1;
       return p - lr() * ad::sign(g);
     }

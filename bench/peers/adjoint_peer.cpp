@@ -409,7 +409,7 @@ struct TreeNet : nn::Module<TreeNet> {
       : words(s.words, s.width), join(2 * s.width, s.width), head(s.width, s.classes) {}
   void members(nn::Members& m) { m("words", words)("join", join)("head", head); }
   Tensor forward(const Tensor& text, peers::Choices& choices) const {
-    const std::vector<Tensor> leaves = ad::split(words(text), 1);
+    const ad::TensorList leaves = ad::split(words(text), 1);
     return head(peers::Tree::fold<Tensor>(
         choices, 0, static_cast<int>(text.size(0)), [&](int i) { return leaves[static_cast<std::size_t>(i)]; },
         [&](const Tensor& left, const Tensor& right) {

@@ -3,6 +3,7 @@
 
 #include <adjoint/autograd.hpp>
 #include <adjoint/data.hpp>
+#include <adjoint/engine.hpp>
 #include <adjoint/gradcheck.hpp>
 #include <adjoint/io.hpp>
 #include <adjoint/memory.hpp>

@@ -7,6 +7,7 @@
 
 #include <initializer_list>
 #include <iosfwd>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -198,6 +199,67 @@ class ADJOINT_API Tensor {
   // At most one of the two is set; each is a counted reference.
   detail::Node* node_;
   detail::Cell* cell_;
+};
+
+/// Tensors one after another, such as a function returns. Its memory is kept for the next list, so that a training step
+/// that makes it anew each time asks the system for none; otherwise it is like a std::vector, to which it converts.
+class ADJOINT_API TensorList {
+ public:
+  using value_type = Tensor;
+
+  TensorList() noexcept = default;
+  TensorList(std::initializer_list<Tensor> tensors) : TensorList(tensors.begin(), tensors.end()) {}
+  TensorList(const Tensor* first, const Tensor* last);
+  TensorList(const TensorList& other) : TensorList(other.begin(), other.end()) {}
+  TensorList(TensorList&& other) noexcept { swap(other); }
+  TensorList& operator=(TensorList other) & noexcept {
+    swap(other);
+    return *this;
+  }
+  ~TensorList();
+
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  Tensor* data() noexcept { return first_; }
+  const Tensor* data() const noexcept { return first_; }
+  Tensor* begin() noexcept { return first_; }
+  const Tensor* begin() const noexcept { return first_; }
+  Tensor* end() noexcept { return first_ + size_; }
+  const Tensor* end() const noexcept { return first_ + size_; }
+  Tensor& operator[](std::size_t i) noexcept { return first_[i]; }
+  const Tensor& operator[](std::size_t i) const noexcept { return first_[i]; }
+  Tensor& back() noexcept { return first_[size_ - 1]; }
+  const Tensor& back() const noexcept { return first_[size_ - 1]; }
+
+  void reserve(std::size_t capacity);
+  void push_back(Tensor tensor);
+
+  operator std::vector<Tensor>() const { return {begin(), end()}; }
+
+ private:
+  void swap(TensorList& other) noexcept;
+
+  Tensor* first_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+/// Tensors one after another, as an argument: from braces, a TensorList, a std::vector or an array. It refers to them.
+class TensorSpan {
+ public:
+  TensorSpan(std::initializer_list<Tensor> tensors) noexcept : first_(std::data(tensors)), size_(tensors.size()) {}
+  template <class List, class = std::enable_if_t<
+                            std::is_convertible_v<decltype(std::data(std::declval<const List&>())), const Tensor*>>>
+  TensorSpan(const List& tensors) noexcept : first_(std::data(tensors)), size_(std::size(tensors)) {}
+
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  const Tensor* begin() const noexcept { return first_; }
+  const Tensor* end() const noexcept { return first_ + size_; }
+  const Tensor& operator[](std::size_t i) const noexcept { return first_[i]; }
+
+ private:
+  const Tensor* first_;
+  std::size_t size_;
 };
 
 /// One entry of an index: an integer, a Slice, None, Ellipsis, or a Tensor of positions or a mask.

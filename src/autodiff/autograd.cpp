@@ -95,7 +95,8 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
   {
     const GradMode mode(create_graph);
     const List<Tensor> gradients = pull_back(graph, *this, cotangent, leaves, &visited);
-    for (std::size_t i = 0; i < leaves.size(); ++i) {
+    // The last layer's first, as the gradients themselves: what is added up first is computed first.
+    for (std::size_t i = leaves.size(); i-- > 0;) {
       if (!gradients[i].defined()) continue;
       const Tensor before = leaves[i].grad();
       leaves[i].set_grad(before.defined() ? before + gradients[i] : gradients[i]);

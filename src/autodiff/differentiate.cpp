@@ -32,11 +32,11 @@ class PutSlices {
   }
   void add_to(Tensor& cotangent, int node) {
     if (last_.empty() || last_[static_cast<std::size_t>(node)] == kNone) return;
-    std::vector<PutSlice> slices;
+    List<PutSlice> slices;
     for (int at = last_[static_cast<std::size_t>(node)]; at != kNone; at = parts_[static_cast<std::size_t>(at)].before)
       slices.push_back(std::move(parts_[static_cast<std::size_t>(at)].slice));
     std::reverse(slices.begin(), slices.end());
-    accumulate(cotangent, sum_of_put_slices(std::move(slices)));
+    accumulate(cotangent, sum_of_put_slices(slices));
   }
 
  private:
@@ -257,8 +257,7 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
     if (!lead) graph.check_links(i);
     if (!node.has_inputs() || node.released_by) continue;
     for (int k = 0; k < node.input_count(); ++k)
-      if (DifferentiableGraph::differentiates(node, k))
-        lead |= leads[static_cast<std::size_t>(graph.input(i, k))];
+      if (DifferentiableGraph::differentiates(node, k)) lead |= leads[static_cast<std::size_t>(graph.input(i, k))];
   }
 
   List<Tensor> cotangent(count), results(targets.size());
@@ -282,9 +281,8 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
       const auto input = static_cast<std::size_t>(graph.input(i, k));
       if (!leads[input]) continue;
       used = true;
-      const Tensor part = pulled_back(node, k, g);
-      if (std::optional<PutSlice> slice = put_slice(part)) slices.put(static_cast<int>(input), *std::move(slice));
-      else accumulate(cotangent[input], part);
+      if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(static_cast<int>(input), *std::move(slice));
+      else accumulate(cotangent[input], pulled_back(node, k, g));
     }
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
   }

@@ -3,6 +3,11 @@
 #include "core/node.hpp"
 
 #include <adjoint/autograd.hpp>
+#include <adjoint/error.hpp>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
 
 namespace adjoint::detail {
 namespace {
@@ -24,7 +29,50 @@ ThreadState* acquire() {
   return state;
 }
 
+struct Environment {
+  Switches switches;
+  const char* unknown = nullptr;
+
+  Environment() noexcept {
+    if (const char* list = std::getenv("ADJOINT_ENGINE")) unknown = switches.switch_off(list);
+  }
+  static const Environment& get() noexcept {
+    static const Environment environment;
+    return environment;
+  }
+};
+
 }  // namespace
+
+const char* Switches::switch_off(const char* list) noexcept {
+  const struct {
+    const char* name;
+    bool& value;
+  } words[] = {{"no-fusion", fuse}, {"no-replay", replay}, {"no-donation", donate}};
+  while (*list) {
+    const std::size_t length = std::strcspn(list, ",");
+    bool known = length == 0;
+    for (const auto& word : words) {
+      if (std::strlen(word.name) != length || std::strncmp(word.name, list, length) != 0) continue;
+      word.value = false;
+      known = true;
+    }
+    if (!known) return list;
+    list += length;
+    if (*list) ++list;
+  }
+  return nullptr;
+}
+
+const Switches& Switches::defaults() noexcept { return Environment::get().switches; }
+
+const Switches& Switches::checked_defaults() {
+  const Environment& environment = Environment::get();
+  if (environment.unknown)
+    throw ValueError("ADJOINT_ENGINE: '" + std::string(environment.unknown, std::strcspn(environment.unknown, ",")) +
+                     "' is not known; it must be a list, separated by commas, of no-fusion, no-replay and no-donation");
+  return environment.switches;
+}
 
 struct ThreadState::Returner {
   ~Returner() {
@@ -48,6 +96,7 @@ struct ThreadState::Returner {
 
 ThreadState& ThreadState::start() noexcept {
   of_thread = acquire();
+  static_cast<Switches&>(*of_thread) = Switches::defaults();
   thread_local Returner returner;
   static_cast<void>(returner);
   return *of_thread;

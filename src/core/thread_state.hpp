@@ -14,12 +14,23 @@ namespace adjoint::detail {
 class Node;
 class ModuleScope;
 
-struct ThreadState {
-  bool grad_enabled = true;
-  bool eager = false;
+/// What of the engine can be switched off (engine::Options).
+struct Switches {
   bool fuse = true;    // else nodes are computed one by one
   bool replay = true;  // else each plan is made anew
-  int threads = 0;   // 0: not chosen yet
+  bool donate = true;  // else results take no input's memory
+
+  /// Switches off what a list such as "no-fusion,no-replay" names. Null, or the list from the first unknown word on.
+  const char* switch_off(const char* list) noexcept;
+  /// What ADJOINT_ENGINE says, read once. Throws ValueError for a word that is not known; the noexcept one ignores it.
+  static const Switches& checked_defaults();
+  static const Switches& defaults() noexcept;
+};
+
+struct ThreadState : Switches {
+  bool grad_enabled = true;
+  bool eager = false;
+  int threads = 0;  // 0: not chosen yet
   const ModuleScope* scope = nullptr;
   Generator generator;
 

@@ -1,10 +1,11 @@
+#include <adjoint/autograd.hpp>
 #include <adjoint/data/dataset.hpp>
+#include <adjoint/ops/creation.hpp>
+#include <adjoint/ops/indexing.hpp>
 #include <adjoint/random.hpp>
 
-#include "data/host.hpp"
-
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace adjoint::data::detail {
 
@@ -20,27 +21,26 @@ std::int64_t common_length(const Tensor* tensors, std::size_t count) {
   return tensors[0].size(0);
 }
 
-Tensor gather_rows(const Tensor& tensor, const Indices* rows, const Indices* positions) {
-  if (!rows && !positions) return tensor;
+void gather_rows(const Tensor* tensors, std::size_t count, const Indices* rows, const Indices* positions,
+                 Tensor* results) {
+  if (!rows && !positions) {
+    std::copy(tensors, tensors + count, results);
+    return;
+  }
   const Indices& wanted = positions ? *positions : *rows;
-  const auto size = static_cast<std::int64_t>(rows ? rows->size() : static_cast<std::size_t>(tensor.size(0)));
-  Shape shape = tensor.shape();
-  shape[0] = 1;
-  const std::size_t bytes = static_cast<std::size_t>(numel(shape)) * size_of(tensor.dtype());
-  shape[0] = static_cast<std::int64_t>(wanted.size());
-
-  const std::byte* from = bytes_of(tensor);
-  HostBuffer buffer(wanted.size() * bytes);
-  std::byte* to = buffer.data();
+  const auto size = static_cast<std::int64_t>(rows ? rows->size() : static_cast<std::size_t>(tensors[0].size(0)));
+  thread_local Indices composed;  // kept, so that a batch allocates none
+  composed.clear();
   for (std::int64_t position : wanted) {
     if (positions && (position < 0 || position >= size))
       throw ValueError("TensorDataset: position " + std::to_string(position) + " is outside [0, " +
                        std::to_string(size) + ")");
-    const std::int64_t row = rows && positions ? (*rows)[static_cast<std::size_t>(position)] : position;
-    std::memcpy(to, from + static_cast<std::size_t>(row) * bytes, bytes);
-    to += bytes;
+    composed.push_back(rows && positions ? (*rows)[static_cast<std::size_t>(position)] : position);
   }
-  return std::move(buffer).to_tensor(shape, tensor.dtype());
+  const NoGradGuard no_grad;
+  const Tensor index = from_blob(composed.data(), {static_cast<std::int64_t>(composed.size())});
+  for (std::size_t i = 0; i < count; ++i) results[i] = index_select(tensors[i], 0, index);
+  eval(results, count);
 }
 
 SharedIndices compose(std::int64_t size, const Indices* rows, const Indices& positions) {

@@ -14,17 +14,23 @@ void check_loader(std::int64_t examples, const DataLoaderOptions& options) {
                      std::to_string(options.batch_size) + ", and drop_last leaves out the rest");
 }
 
-SharedIndices epoch_order(std::int64_t examples, const DataLoaderOptions& options, Generator& generator) {
-  if (!options.shuffle) return nullptr;
-  return std::make_shared<const Indices>(randperm(examples, generator).to_vector<std::int64_t>());
+void begin_epoch(std::int64_t examples, const DataLoaderOptions& options, Generator& generator,
+                 std::shared_ptr<Epoch>& epoch) {
+  if (!epoch || epoch.use_count() > 1) epoch = std::make_shared<Epoch>();
+  if (!options.shuffle) return;
+  const Tensor order = randperm(examples, generator);
+  const auto* first = order.data<std::int64_t>();
+  epoch->order.assign(first, first + examples);
 }
 
-void batch_positions(std::int64_t examples, std::int64_t batch_size, const Indices* order, std::int64_t index,
-                     Indices& batch) {
+const Indices& batch_positions(std::int64_t examples, std::int64_t batch_size, std::int64_t index, Epoch& epoch) {
   const std::int64_t begin = index * batch_size, end = std::min(examples, begin + batch_size);
+  Indices& batch = epoch.positions;
   batch.resize(static_cast<std::size_t>(end - begin));
-  if (order) std::copy(order->begin() + begin, order->begin() + end, batch.begin());
+  const Indices& order = epoch.order;
+  if (!order.empty()) std::copy(order.begin() + begin, order.begin() + end, batch.begin());
   else std::iota(batch.begin(), batch.end(), begin);
+  return batch;
 }
 
 }  // namespace adjoint::data::detail

@@ -60,7 +60,10 @@ class Evaluation {
  private:
   static std::unique_ptr<Workspace> take_workspace(ThreadState& state) {
     // The first evaluation has none, nor has one inside of another.
-    if (!state.workspace) return std::make_unique<Workspace>();
+    if (!state.workspace) {
+      Switches::checked_defaults();
+      return std::make_unique<Workspace>();
+    }
     return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
   }
   void lock(std::vector<ThreadState*> states);
@@ -120,11 +123,15 @@ void Evaluation::plan(Node* const* roots, int count) {
     roots[i]->add_use();
     roots_.push_back(roots[i]);
   }
+  // In the order of recording, whatever the order of asking: of the gradients of layers the last layer's comes first,
+  // and what it alone reads is free after it.
+  const auto recorded = [&](const Node* node) { return node->owner == &state_ ? node->pending_index : 0; };
+  if (count > 1) std::sort(roots_.begin(), roots_.end(), [&](auto* a, auto* b) { return recorded(a) < recorded(b); });
   state_.mutex.lock();
   locked_.push_back(&state_);
   for (;;) {
     bool complete = true;
-    for (int i = 0; i < count && complete; ++i) complete = schedule(roots[i]);
+    for (int i = 0; i < count && complete; ++i) complete = schedule(roots_[static_cast<std::size_t>(i)]);
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
     unschedule(0);

@@ -1,4 +1,5 @@
 // Elementwise work: tile by tile, so that strided and broadcast inputs cost a load into the first-level cache.
+#include "core/thread_state.hpp"
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
 #include "kernels/kernels.hpp"
@@ -37,7 +38,7 @@ bool may_be_donated(const Node& node, int i, const Strides& strides) {
   return !read_later && storage && input.uses() == 1 && !input.keeps_own_value() &&
          size_of(input.dtype) == size_of(node.dtype) && input.shape == node.shape &&
          same_places(input.shape, input.value.strides, strides) && !storage->is_shared() && storage->is_writable() &&
-         storage->data() == input.value.data;
+         storage->data() == input.value.data && ThreadState::get().donate;
 }
 
 void allocate_or_take_over(Node& node, const MemoryOrder& order) {

@@ -1,3 +1,4 @@
+#include "core/thread_state.hpp"
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
 #include "engine/threads.hpp"
@@ -61,9 +62,10 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
     if (nodes[again.member]->input(again.input) != nodes[external.member]->input(external.input)) return false;
   }
   if (!indices_fit(binding)) return false;
+  const bool donate = ThreadState::get().donate;
   for (const Result& result : results_) {
     Node& node = *nodes[result.member];
-    for (int c = result.first; c < result.last && !node.value.data; ++c) {
+    for (int c = result.first; c < result.last && donate && !node.value.data; ++c) {
       const auto e = static_cast<std::size_t>(candidates_[static_cast<std::size_t>(c)]);
       if (binding.donated[e] || !is_free(externals_[e], node, nodes)) continue;
       const Node& input = *nodes[externals_[e].member]->input(externals_[e].input);

@@ -20,13 +20,17 @@ std::atomic<bool> team_is_leased{false};
 }  // namespace
 
 TeamLease::TeamLease() noexcept : before_(omp_get_max_threads()) {
-  const int wanted = get_num_threads();
+  const int wanted = std::min(get_num_threads(), omp_get_thread_limit());
   leased_ = wanted > 1 && !omp_in_parallel() && !team_is_leased.exchange(true, std::memory_order_acquire);
   const int threads = leased_ ? wanted : 1;
   if (threads != before_) omp_set_num_threads(threads);
+  // A math library waits for as many threads as it asked for: a team that OpenMP makes smaller would wait for ever.
+  was_dynamic_ = leased_ && omp_get_dynamic();
+  if (was_dynamic_) omp_set_dynamic(0);
 }
 
 TeamLease::~TeamLease() {
+  if (was_dynamic_) omp_set_dynamic(1);
   if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
   if (leased_) team_is_leased.store(false, std::memory_order_release);
 }

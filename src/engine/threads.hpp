@@ -29,7 +29,7 @@ void parallel_for(std::int64_t count, const Body& body) {
 }
 
 /// While it lives, OpenMP, and with it the math libraries, use as many threads as this host thread may: those of
-/// set_num_threads when the process's one team is free, else one. Restores the host's setting.
+/// set_num_threads when the process's one team is free, else one. Restores the host's settings.
 class TeamLease {
  public:
   TeamLease() noexcept;
@@ -39,7 +39,7 @@ class TeamLease {
 
  private:
   int before_;
-  bool leased_ = false;
+  bool leased_ = false, was_dynamic_ = false;
 };
 
 }  // namespace adjoint::detail

@@ -212,21 +212,23 @@ const Operation kPermute{
       return permute(g, inverse);
     }};
 
-std::optional<PutSlice> put_slice(const Tensor& x) {
-  const Node* node = Access::node(x);
-  const auto& [dim, start, step] = node->attributes<SliceAttributes>();
-  if (node->operation != &kUnslice || step != 1 || node->state() != State::pending || !node->has_inputs()) return {};
-  return PutSlice{Access::share(node->input(0)), node->shape, static_cast<int>(dim), start};
+std::optional<PutSlice> put_slice(Node& node, const Tensor& g) {
+  if (node.operation != &kSlice) return {};
+  const auto& [dim, start, step] = node.attributes<SliceAttributes>();
+  if (step != 1) return {};
+  return PutSlice{g, Recorded(node).input_shape(0), static_cast<int>(dim), start};
 }
 
-Tensor sum_of_put_slices(std::vector<PutSlice> parts) {
+Tensor sum_of_put_slices(const List<PutSlice>& parts) {
   const Shape shape = parts[0].shape;
   const int dim = parts[0].dim;
   const auto end = [](const PutSlice& part) { return part.start + part.slice.shape()[part.dim]; };
-  std::vector<const PutSlice*> sorted;
+  List<const PutSlice*> sorted;
+  sorted.reserve(parts.size());
   for (const PutSlice& part : parts) sorted.push_back(&part);
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const PutSlice* a, const PutSlice* b) { return a->start < b->start; });
+  // Of equal ones the earlier first: a stable sort would allocate.
+  std::sort(sorted.begin(), sorted.end(),
+            [](const PutSlice* a, const PutSlice* b) { return a->start != b->start ? a->start < b->start : a < b; });
   bool apart = parts.size() > 1;
   for (std::size_t i = 0; i < sorted.size() && apart; ++i)
     apart = sorted[i]->dim == dim && (i == 0 || sorted[i]->start >= end(*sorted[i - 1]));
@@ -238,7 +240,8 @@ Tensor sum_of_put_slices(std::vector<PutSlice> parts) {
     }
     return sum;
   }
-  std::vector<Tensor> joined;
+  List<Tensor> joined;
+  joined.reserve(2 * parts.size() + 1);
   std::int64_t at = 0;
   const auto fill_to = [&](std::int64_t next) {
     Shape gap = shape;
@@ -394,7 +397,7 @@ Tensor flip(const Tensor& x, const DimArg& dims) {
   return bits == 0 ? unchanged(x) : record(kFlip, x.shape(), x.dtype(), {x}, FlipAttributes{bits});
 }
 
-Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
+Tensor cat(TensorSpan tensors, std::int64_t dim) {
   if (tensors.empty()) throw ValueError("cat: no tensors were given; there must be at least one");
   Shape shape = Access::node(tensors[0], "cat")->shape;
   if (shape.empty()) throw ShapeError("cat: tensor 0 has no dims; scalars are joined by stack");
@@ -410,7 +413,7 @@ Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
     shape[d] += other[d];
     dtype = promote_types(dtype, tensors[i].dtype());
   }
-  std::vector<Tensor> operands;
+  List<Tensor> operands;
   operands.reserve(tensors.size());
   for (const Tensor& tensor : tensors) operands.push_back(cast_to(tensor, dtype));
   if (operands.size() == 1) return unchanged(operands[0]);
@@ -418,11 +421,11 @@ Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
   return record(kCat, shape, dtype, operands.data(), static_cast<int>(operands.size()), &attributes, sizeof attributes);
 }
 
-Tensor stack(const std::vector<Tensor>& tensors, std::int64_t dim) {
+Tensor stack(TensorSpan tensors, std::int64_t dim) {
   if (tensors.empty()) throw ValueError("stack: no tensors were given; there must be at least one");
   const Shape& shape = Access::node(tensors[0], "stack")->shape;
   const int d = checked_new_dim("stack", dim, shape);
-  std::vector<Tensor> operands;
+  List<Tensor> operands;
   operands.reserve(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (Access::node(tensors[i], "stack")->shape != shape)
@@ -433,19 +436,19 @@ Tensor stack(const std::vector<Tensor>& tensors, std::int64_t dim) {
   return cat(operands, d);
 }
 
-std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t dim) {
+TensorList split(const Tensor& x, std::int64_t size, std::int64_t dim) {
   const Shape& shape = Access::node(x, "split")->shape;
   const int d = checked_dim("split", dim, shape);
   if (size <= 0)
     throw ValueError("split: size " + std::to_string(size) + " for dim " + std::to_string(dim) + " of shape " +
                      to_string(shape) + "; it must be positive");
-  std::vector<Tensor> parts;
+  TensorList parts;
   for (std::int64_t start = 0; start == 0 || start < shape[d]; start += size)
     parts.push_back(strided_slice(x, d, start, std::min(size, shape[d] - start), 1));
   return parts;
 }
 
-std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& sizes, std::int64_t dim) {
+TensorList split(const Tensor& x, const std::vector<std::int64_t>& sizes, std::int64_t dim) {
   const Shape& shape = Access::node(x, "split")->shape;
   const int d = checked_dim("split", dim, shape);
   std::int64_t total = 0;
@@ -458,7 +461,7 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& size
     throw ValueError("split: the sizes add up to " + std::to_string(total) +
                      "; they must not be negative and add up to " + std::to_string(shape[d]) + ", the size of dim " +
                      std::to_string(dim) + " of shape " + to_string(shape));
-  std::vector<Tensor> parts;
+  TensorList parts;
   std::int64_t start = 0;
   for (std::int64_t size : sizes) {
     parts.push_back(strided_slice(x, d, start, size, 1));
@@ -467,7 +470,7 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& size
   return parts;
 }
 
-std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim) {
+TensorList chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim) {
   const Shape& shape = Access::node(x, "chunk")->shape;
   const int d = checked_dim("chunk", dim, shape);
   if (chunks <= 0)

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "core/operation.hpp"
+#include "core/pool.hpp"
 
 #include <optional>
-#include <vector>
 
 namespace adjoint::detail {
 
@@ -16,10 +16,11 @@ struct PutSlice {
   int dim;
   std::int64_t start;
 };
-/// What x was recorded as, if that is such a slice, with nothing left out between its positions, and not computed yet.
-std::optional<PutSlice> put_slice(const Tensor& x);
+/// The cotangent of a node's input, when that of the node is g, if it is such a slice, with nothing left out between
+/// its positions.
+std::optional<PutSlice> put_slice(Node& node, const Tensor& g);
 /// The sum of such slices, of one shape. Those of one dim that do not overlap are joined instead of added up: T slices
 /// of a sequence cost T, not T^2.
-Tensor sum_of_put_slices(std::vector<PutSlice> parts);
+Tensor sum_of_put_slices(const List<PutSlice>& parts);
 
 }  // namespace adjoint::detail

@@ -39,15 +39,14 @@ Adam::Adam(const char* name, std::vector<AdamGroup> groups, const AdamOptions& o
 }
 
 // The size of the step, and what corrects the root of the second moment.
-std::vector<Tensor> Adam::shared(const Tensor& step, Dtype dtype) {
+TensorList Adam::shared(const Tensor& step, Dtype dtype) {
   const auto [beta1, beta2] = options_[group()].betas;
   const Tensor size = lr(group()) / (1 - pow(beta1, step));
   const Tensor correction = rsqrt(1 - pow(beta2, step));
   return {size.to(dtype), correction.to(dtype)};
 }
 
-Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state,
-                    const std::vector<Tensor>& shared) {
+Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state, const TensorList& shared) {
   const AdamOptions& options = options_[group()];
   const auto [beta1, beta2] = options.betas;
   Tensor g = gradient, before = p;

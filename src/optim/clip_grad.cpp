@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <string>
-#include <utility>
 
 namespace adjoint::optim {
 
@@ -14,13 +13,13 @@ Tensor clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, d
   if (!(norm_type > 0))
     throw ValueError("clip_grad_norm_: norm_type must be above 0, not " + std::to_string(norm_type));
   const NoGradGuard no_grad;
-  std::vector<std::pair<Tensor, Tensor>> clipped;  // parameters with their gradients
-  std::vector<Tensor> parts;                       // of the norm
+  TensorList gradients, parts;  // of the norm
+  gradients.reserve(parameters.size());
+  parts.reserve(parameters.size());
   for (const Tensor& parameter : parameters) {
     const Tensor gradient = parameter.grad();
-    if (!gradient.defined()) continue;
-    clipped.emplace_back(parameter, gradient);
-    if (gradient.numel() == 0) continue;
+    gradients.push_back(gradient);
+    if (!gradient.defined() || gradient.numel() == 0) continue;
     if (std::isinf(norm_type)) parts.push_back(max(abs(gradient)));
     else if (norm_type == 2) parts.push_back(sum(square(gradient)));
     else parts.push_back(sum(pow(abs(gradient), norm_type)));
@@ -32,7 +31,8 @@ Tensor clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, d
   else if (norm_type == 2) norm = sqrt(sum(stack(parts)));
   else norm = pow(sum(stack(parts)), 1 / norm_type);
   const Tensor factor = minimum(max_norm / (norm + 1e-6), 1.0);
-  for (const auto& [parameter, gradient] : clipped) parameter.set_grad(gradient * factor.to(gradient.dtype()));
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    if (gradients[i].defined()) parameters[i].set_grad(gradients[i] * factor.to(gradients[i].dtype()));
   return norm;
 }
 

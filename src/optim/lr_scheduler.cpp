@@ -44,32 +44,28 @@ LRScheduler::LRScheduler(Optimizer& optimizer, Schedule schedule, const LRSchedu
   require(options.warmup_start_factor > 0 && options.warmup_start_factor <= 1, "LRScheduler", "warmup_start_factor",
           options.warmup_start_factor, "in (0, 1]");
   for (std::size_t g = 0; g < optimizer.group_count(); ++g) initial_lr_.push_back(optimizer.lr(g));
-  set(rates(initial_lr_, 0));
+  set(initial_lr_, 0);
 }
 
-std::vector<double> LRScheduler::rates(const std::vector<double>& initial, std::int64_t step) const {
+// Sets the rates of a step, or throws and sets none.
+void LRScheduler::set(const std::vector<double>& initial, std::int64_t step) {
   const std::int64_t after = step - options_.warmup_steps;
   const auto rate = [&](double lr) {
     if (after >= 0) return schedule_(lr, after);
     const double start = options_.warmup_start_factor;
     return lr * (start + (1 - start) * static_cast<double>(step) / static_cast<double>(options_.warmup_steps));
   };
-  std::vector<double> result;
+  next_lr_.clear();
   for (const double lr : initial) {
-    result.push_back(rate(lr));
-    require(result.back() >= 0 && std::isfinite(result.back()), "LRScheduler", "the learning rate", result.back(),
-            "finite and at least 0");
+    const double next = next_lr_.emplace_back(rate(lr));
+    require(next >= 0 && std::isfinite(next), "LRScheduler", "the learning rate", next, "finite and at least 0");
   }
-  return result;
-}
-
-void LRScheduler::set(const std::vector<double>& rates) {
-  for (std::size_t g = 0; g < rates.size(); ++g) optimizer_->set_lr(g, rates[g]);
-  last_lr_ = rates;
+  for (std::size_t g = 0; g < next_lr_.size(); ++g) optimizer_->set_lr(g, next_lr_[g]);
+  last_lr_.swap(next_lr_);
 }
 
 void LRScheduler::step() {
-  set(rates(initial_lr_, last_step_ + 1));
+  set(initial_lr_, last_step_ + 1);
   ++last_step_;
 }
 
@@ -98,7 +94,7 @@ void LRScheduler::load_state_dict(const StateDict& values) {
   const std::int64_t step = values.at("last_step").item<std::int64_t>();
   require(step >= 0, "LRScheduler", "last_step", step, "at least 0");
   std::vector<double> initial = values.at("initial_lr").to_vector<double>();
-  set(rates(initial, step));
+  set(initial, step);
   initial_lr_ = std::move(initial);
   last_step_ = step;
 }

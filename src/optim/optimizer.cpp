@@ -102,11 +102,11 @@ void Optimizer::set_lr(std::size_t group, double lr) {
   lrs_[group] = lr;
 }
 
-std::vector<Tensor> Optimizer::shared(const Tensor&, Dtype) { return {}; }
+TensorList Optimizer::shared(const Tensor&, Dtype) { return {}; }
 
 void Optimizer::step() {
   const NoGradGuard no_grad;
-  std::vector<Tensor> gradients;
+  TensorList gradients;
   gradients.reserve(parameters_.size());
   for (const Tensor& parameter : parameters_)
     gradients.push_back(parameter.requires_grad() ? parameter.grad() : Tensor());
@@ -127,11 +127,11 @@ void Optimizer::step() {
     group_ = cohort.group;
     const Tensor step = cohort.step + 1;
     cohort.step.set_(step);
-    const std::vector<Tensor> common = shared(step, parameters_[cohort.members.front()].dtype());
+    const TensorList common = shared(step, parameters_[cohort.members.front()].dtype());
     for (const std::size_t i : cohort.members)
       parameters_[i].set_(update(parameters_[i], gradients[i], states_[i], common));
   }
-  gradients.clear();
+  gradients = {};
   adjoint::detail::eval_pending();
 }
 

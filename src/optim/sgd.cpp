@@ -34,13 +34,12 @@ SGD::SGD(std::vector<SGDGroup> groups, const SGDOptions& options)
   }
 }
 
-std::vector<Tensor> SGD::shared(const Tensor& step, Dtype) {
+TensorList SGD::shared(const Tensor& step, Dtype) {
   if (options_[group()].momentum == 0 || options_[group()].dampening == 0) return {};
   return {step == 1};
 }
 
-Tensor SGD::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state,
-                   const std::vector<Tensor>& shared) {
+Tensor SGD::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state, const TensorList& shared) {
   const SGDOptions& options = options_[group()];
   Tensor g = gradient;
   if (options.weight_decay != 0) g = g + options.weight_decay * p;

@@ -18,7 +18,8 @@ namespace detail {
 // What does not depend on the number of tensors. A null list of rows means all of them, in order.
 using SharedIndices = std::shared_ptr<const Indices>;
 ADJOINT_API std::int64_t common_length(const Tensor* tensors, std::size_t count);
-ADJOINT_API Tensor gather_rows(const Tensor& tensor, const Indices* rows, const Indices* positions);
+ADJOINT_API void gather_rows(const Tensor* tensors, std::size_t count, const Indices* rows, const Indices* positions,
+                             Tensor* results);
 ADJOINT_API SharedIndices compose(std::int64_t size, const Indices* rows, const Indices& positions);
 ADJOINT_API std::vector<Indices> random_parts(std::int64_t size, const Scalar* sizes, std::size_t count,
                                               std::uint64_t seed);
@@ -66,7 +67,7 @@ class TensorDataset {
  private:
   Batch gather(const Indices* positions) const {
     Batch result;
-    for (std::size_t i = 0; i < N; ++i) result[i] = detail::gather_rows(tensors_[i], rows_.get(), positions);
+    detail::gather_rows(tensors_.data(), N, rows_.get(), positions, result.data());
     return result;
   }
 

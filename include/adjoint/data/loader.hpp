@@ -20,11 +20,17 @@ namespace detail {
 
 // Throws ValueError for options that give no batches.
 ADJOINT_API void check_loader(std::int64_t examples, const DataLoaderOptions& options);
-// The order of one epoch; null for the examples' own order.
-ADJOINT_API SharedIndices epoch_order(std::int64_t examples, const DataLoaderOptions& options, Generator& generator);
-// Refills `batch` with the positions of batch number `index`.
-ADJOINT_API void batch_positions(std::int64_t examples, std::int64_t batch_size, const Indices* order,
-                                 std::int64_t index, Indices& batch);
+// What an epoch's iterator holds. The loader keeps it for the next epoch, so that epochs allocate none.
+struct Epoch {
+  Indices order;      // of the examples; empty for their own
+  Indices positions;  // of the batch that is being made
+};
+// The next epoch, in the memory of the last one if nobody else has it.
+ADJOINT_API void begin_epoch(std::int64_t examples, const DataLoaderOptions& options, Generator& generator,
+                             std::shared_ptr<Epoch>& epoch);
+// Sets the epoch's positions to those of batch number `index`.
+ADJOINT_API const Indices& batch_positions(std::int64_t examples, std::int64_t batch_size, std::int64_t index,
+                                           Epoch& epoch);
 
 }  // namespace detail
 
@@ -55,7 +61,7 @@ class DataLoader {
 
   struct End {};
 
-  /// Holds its epoch's order and the batch it stands at. The loader must outlive it.
+  /// Holds its epoch's order, which copies share, and the batch it stands at. The loader must outlive it.
   class Iterator {
    public:
     Batch& operator*() noexcept { return batch_; }
@@ -70,30 +76,34 @@ class DataLoader {
 
    private:
     friend class DataLoader;
-    Iterator(const DataLoader* loader, detail::SharedIndices order) : loader_(loader), order_(std::move(order)) {
+    Iterator(const DataLoader* loader, std::shared_ptr<detail::Epoch> epoch)
+        : loader_(loader), epoch_(std::move(epoch)) {
       load();
     }
     void load() {
       if (index_ >= loader_->size()) return;
-      detail::batch_positions(loader_->dataset_.size(), loader_->options_.batch_size, order_.get(), index_, positions_);
-      batch_ = loader_->dataset_.batch(positions_);
+      batch_ = loader_->dataset_.batch(
+          detail::batch_positions(loader_->dataset_.size(), loader_->options_.batch_size, index_, *epoch_));
     }
 
     const DataLoader* loader_;
-    detail::SharedIndices order_;
+    std::shared_ptr<detail::Epoch> epoch_;
     std::int64_t index_ = 0;
-    Indices positions_;
     Batch batch_;
   };
 
   /// Begins an epoch.
-  Iterator begin() { return Iterator(this, detail::epoch_order(dataset_.size(), options_, generator_)); }
+  Iterator begin() {
+    detail::begin_epoch(dataset_.size(), options_, generator_, epoch_);
+    return Iterator(this, epoch_);
+  }
   End end() const noexcept { return {}; }
 
  private:
   Dataset dataset_;
   DataLoaderOptions options_;
   Generator generator_;
+  std::shared_ptr<detail::Epoch> epoch_;
 };
 
 }  // namespace adjoint::data

@@ -38,14 +38,14 @@ ADJOINT_API Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index)
 ADJOINT_API Tensor flip(const Tensor& x, const DimArg& dims);
 /// Tensors of one rank, joined along a dim in which alone they may differ; dtypes are promoted. Throws ShapeError for
 /// shapes that do not fit, ValueError for none.
-ADJOINT_API Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim = 0);
+ADJOINT_API Tensor cat(TensorSpan tensors, std::int64_t dim = 0);
 /// Tensors of one shape, joined along a new dim.
-ADJOINT_API Tensor stack(const std::vector<Tensor>& tensors, std::int64_t dim = 0);
+ADJOINT_API Tensor stack(TensorSpan tensors, std::int64_t dim = 0);
 /// Parts of `size` positions along a dim (the last may be shorter), or of the given sizes, which add up to it.
-ADJOINT_API std::vector<Tensor> split(const Tensor& x, std::int64_t size, std::int64_t dim = 0);
-ADJOINT_API std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& sizes, std::int64_t dim = 0);
+ADJOINT_API TensorList split(const Tensor& x, std::int64_t size, std::int64_t dim = 0);
+ADJOINT_API TensorList split(const Tensor& x, const std::vector<std::int64_t>& sizes, std::int64_t dim = 0);
 /// At most `chunks` parts of equal size along a dim; the last may be smaller.
-ADJOINT_API std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim = 0);
+ADJOINT_API TensorList chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim = 0);
 
 /// What pad() puts around a tensor.
 enum class PadMode : std::uint8_t {

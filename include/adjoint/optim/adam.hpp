@@ -48,8 +48,8 @@ class ADJOINT_API Adam : public Optimizer {
 
  private:
   Tensor update(const Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& state,
-                const std::vector<Tensor>& shared) override;
-  std::vector<Tensor> shared(const Tensor& step, Dtype dtype) override;
+                const TensorList& shared) override;
+  TensorList shared(const Tensor& step, Dtype dtype) override;
 
   std::vector<AdamOptions> options_;  // for each group; their lr is the first one
   bool decoupled_weight_decay_;

@@ -44,14 +44,13 @@ class ADJOINT_API LRScheduler {
   void load_state_dict(const StateDict& values);
 
  private:
-  std::vector<double> rates(const std::vector<double>& initial, std::int64_t step) const;
-  void set(const std::vector<double>& rates);
+  void set(const std::vector<double>& initial, std::int64_t step);
 
   Optimizer* optimizer_;
   Schedule schedule_;
   LRSchedulerOptions options_;
   std::int64_t last_step_ = 0;
-  std::vector<double> initial_lr_, last_lr_;  // for each group
+  std::vector<double> initial_lr_, last_lr_, next_lr_;  // for each group
 };
 
 /// lr = initial gamma^floor(t / step_size).

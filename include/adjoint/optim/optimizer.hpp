@@ -65,10 +65,10 @@ class ADJOINT_API Optimizer {
   /// The new value of a parameter. Assigns the cells of `state`, in the order of state_names. Called under
   /// no_grad; `shared` is what shared() returned.
   virtual Tensor update(const Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& state,
-                        const std::vector<Tensor>& shared) = 0;
+                        const TensorList& shared) = 0;
   /// What all parameters of one group and dtype that have been updated equally often have in common. `step`, a float64
   /// scalar, is the number of their updates, with this one.
-  virtual std::vector<Tensor> shared(const Tensor& step, Dtype dtype);
+  virtual TensorList shared(const Tensor& step, Dtype dtype);
   /// In update() and shared(): the group at hand, for `lr(group())`.
   std::size_t group() const noexcept { return group_; }
 

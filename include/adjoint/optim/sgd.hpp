@@ -48,8 +48,8 @@ class ADJOINT_API SGD : public Optimizer {
 
  private:
   Tensor update(const Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& state,
-                const std::vector<Tensor>& shared) override;
-  std::vector<Tensor> shared(const Tensor& step, Dtype dtype) override;
+                const TensorList& shared) override;
+  TensorList shared(const Tensor& step, Dtype dtype) override;
 
   std::vector<SGDOptions> options_;  // for each group; their lr is the first one
 };
