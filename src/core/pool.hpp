@@ -26,7 +26,7 @@ class Pool {
     return allocate_from_system(size.bytes);
   }
   static void free(void* block, std::size_t bytes) noexcept {
-    const SizeClass size = size_class(bytes);
+    [[maybe_unused]] const SizeClass size = size_class(bytes);
 #if !defined(__SANITIZE_ADDRESS__)
     Pool& pool = of_thread;
     if (size.index < kClasses && pool.bytes_ + size.bytes <= kMostBytes) {
