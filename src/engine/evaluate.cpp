@@ -308,7 +308,7 @@ void Evaluation::compute(Node& node) {
       node.operation->execute(node);
       node.set_computed();
     } catch (Error& error) {
-      if (const Rare* rare = node.rare_if_any()) error.set_module_path(rare->module_path);
+      if (const Rare* rare = node.rare_if_any()) error.set_module_path(std::string(rare->module_path.c_str()));
       throw;
     }
   } catch (...) {
@@ -394,11 +394,12 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
   compact(state);
-  std::vector<Node*> roots;
+  List<Node*> roots;
+  roots.reserve(state.pending.size());
   for (const ThreadState::Pending& entry : state.pending)
     if (entry.node->is_held() && entry.node->try_add_use()) roots.push_back(entry.node);
   struct Uses {
-    std::vector<Node*>& nodes;
+    List<Node*>& nodes;
     ~Uses() {
       for (Node* node : nodes) node->drop_use();
     }

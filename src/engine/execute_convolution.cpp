@@ -71,10 +71,12 @@ void for_images(std::int64_t images, std::int64_t elements_of_image, const Body&
 
 /// The windows of one spatial dim.
 struct WindowList {
-  std::vector<std::int64_t> begin, end;
+  List<std::int64_t> begin, end;
   kernels::Windows windows;
 
   WindowList(const PoolingAttributes& a, int d, std::int64_t size, std::int64_t count) {
+    begin.reserve(static_cast<std::size_t>(count));
+    end.reserve(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i) {
       if (a.adaptive) {
         begin.push_back(i * size / count);
