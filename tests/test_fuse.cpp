@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -54,7 +55,7 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 using Function = std::function<std::vector<Tensor>(const Tensor&)>;
 
-/// The results of a function of x, and x's gradient, computed together and one by one, with one thread and with three.
+/// The results of a function of x, and x's gradient, computed together and one by one, with one thread and with more.
 void check_same(const std::string& name, const Tensor& x, const Function& f) {
   CAPTURE(name);
   CAPTURE(x.shape());
@@ -87,8 +88,11 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     alone = results();
     others_alone = results_of(others);
   }
-  ad::set_num_threads(3);
-  const std::vector<Tensor> threaded = results();
+  std::vector<std::vector<Tensor>> threaded;
+  for (const int threads : {2, 3, 4}) {
+    ad::set_num_threads(threads);
+    threaded.push_back(results());
+  }
   ad::set_num_threads(1);
   const std::uint64_t replays = ThreadState::get().replays;
   const std::vector<Tensor> replayed = results_of(others);
@@ -97,7 +101,7 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
   for (std::size_t i = 0; i < together.size(); ++i) {
     CAPTURE(i);
     CHECK(same_bits(together[i], alone[i]));
-    CHECK(same_bits(together[i], threaded[i]));
+    for (const std::vector<Tensor>& results_of_threads : threaded) CHECK(same_bits(together[i], results_of_threads[i]));
     CHECK(same_bits(replayed[i], others_alone[i]));
   }
 }
@@ -213,6 +217,44 @@ TEST_CASE("the same bits as one by one") {
          if (x.dim() < 2 || x.size(-1) != x.size(-2)) return std::vector<Tensor>{x * 1};
          return std::vector<Tensor>{ad::exp(x) + ad::sum(ad::exp(x), -1), x * ad::sum(x, -1, true)};
        }},
+      {"columns",
+       [](const Tensor& x) {
+         if (x.dim() < 2) return std::vector<Tensor>{x * 1};
+         const Tensor y = ad::tanh(x), sums = ad::sum(y * x, 0);
+         return std::vector<Tensor>{sums,
+                                    ad::amax(y * 3, 0, true),
+                                    y,
+                                    ad::sum(x, 0, true) * 2,
+                                    y - sums,
+                                    ad::sum(y, -1),
+                                    ad::any(y > 0.9, 0),
+                                    ad::sum((x * 10).to(ad::int64), 0)};
+       }},
+      {"layer_norm and its parameters",
+       [](const Tensor& x) {
+         if (x.dim() < 2 || x.size(-1) == 1 || !x.requires_grad()) return std::vector<Tensor>{x * 1};
+         const ad::Shape last{x.size(-1)};
+         const Tensor weight = (ad::ones(last, x.dtype()) * 0.7).detach().requires_grad_(),
+                      bias = ad::zeros(last, x.dtype()).requires_grad_();
+         const Tensor y = ad::layer_norm(x, last, weight, bias);
+         ad::sum(y * ad::sin(y.detach() * 3)).backward();
+         return std::vector<Tensor>{y.detach(), weight.grad(), bias.grad()};
+       }},
+      {"elements at indices",
+       [](const Tensor& x) {
+         if (x.dim() == 0) return std::vector<Tensor>{x * 1};
+         const Tensor index = ad::argmax(x, -1, true), y = ad::tanh(x) * 2;
+         const Tensor chosen = ad::gather(y, -1, index);
+         return std::vector<Tensor>{chosen.squeeze(-1) * 3, y - chosen,
+                                    ad::scatter_add(ad::zeros(x.shape(), x.dtype()), -1, index, chosen) * y,
+                                    ad::scatter_add(y * 3, -1, index, chosen * 0.5)};
+       }},
+      {"cross_entropy",
+       [](const Tensor& x) {
+         if (x.dim() != 2) return std::vector<Tensor>{x * 1};
+         const Tensor labels = ad::randint(0, x.size(1), {x.size(0)});
+         return std::vector<Tensor>{ad::nn::cross_entropy(x, labels)};
+       }},
       {"more than a group can hold",
        [](const Tensor& x) {
          Tensor y = x;
@@ -236,14 +278,17 @@ TEST_CASE("programs made at random") {
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   for (int program = 0; program < 60; ++program) {
     const unsigned seed = static_cast<unsigned>(random());
-    const ad::Shape shape{1 + below(6), program % 4 == 0 ? 1 + below(5000) : 1 + below(40)};
+    const ad::Shape shape{program % 4 == 1 ? 1 + below(500) : 1 + below(6),
+                          program % 4 == 0 ? 1 + below(5000) : 1 + below(40)};
     check_same("program " + std::to_string(program), ad::randn(shape), [&](const Tensor& x) {
       std::mt19937 choice(seed);
       const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(choice() % n); };
       std::vector<Tensor> values = {x, ad::ones({x.size(-1)}) * 0.3f, ad::rand({x.size(0), 1})};
+      const Tensor index = ad::randint(0, x.size(-1), {x.size(0), 1}), ones = ad::ones({x.size(0), 1});
+      ad::eval(index);
       for (int i = 0; i < 40; ++i) {
         const Tensor &a = values[pick(values.size())], &b = values[pick(values.size())];
-        switch (pick(9)) {
+        switch (pick(12)) {
           case 0:
             values.push_back(a + b);
             break;
@@ -267,6 +312,15 @@ TEST_CASE("programs made at random") {
             break;
           case 7:
             values.push_back(ad::reshape(ad::mean(a * ad::ones(x.shape()), -1), {x.size(0), 1}));
+            break;
+          case 8:
+            values.push_back(ad::gather(a * ad::ones(x.shape()), -1, index));
+            break;
+          case 9:
+            values.push_back(ad::scatter_add(a * ad::ones(x.shape()), -1, index, b.sum(-1, true) * ones));
+            break;
+          case 10:
+            values.push_back(ad::sum(a * 0.01f + b, 0));
             break;
           default:
             values.push_back(ad::broadcast_to(a * 1.5f, ad::broadcast_shapes(a.shape(), x.shape())));
@@ -366,6 +420,34 @@ TEST_CASE("composites are one step") {
     const std::vector<int> sizes = step_sizes({y});
     CHECK(sizes.size() == 1);
     CHECK(sizes[0] > 1);
+  }
+}
+
+TEST_CASE("a loss and its gradients are one step") {
+  const Tensor x = ad::randn({64, 100}), weight = ad::rand({100}), labels = ad::arange(64), g = ad::randn({64, 100});
+  ad::eval(x, weight, labels, g);
+  SUBCASE("layer_norm") {
+    const Tensor input = x.detach().requires_grad_(), w = weight.detach().requires_grad_(),
+                 b = weight.detach().requires_grad_();
+    const Tensor y = ad::layer_norm(input, {100}, w, b);
+    y.backward(g);
+    // Whatever is asked for first. Beside it two gradients are shown in their parameters' shape.
+    for (const auto& roots : {std::vector<Tensor>{y, input.grad(), w.grad(), b.grad()},
+                              std::vector<Tensor>{w.grad(), b.grad(), input.grad(), y},
+                              std::vector<Tensor>{b.grad(), y, w.grad(), input.grad()}}) {
+      const std::vector<int> sizes = step_sizes(roots);
+      CHECK(sizes.size() == 3);
+      CHECK(*std::max_element(sizes.begin(), sizes.end()) > 30);
+    }
+  }
+  SUBCASE("cross_entropy") {
+    const Tensor input = x.detach().requires_grad_();
+    const Tensor loss = ad::nn::cross_entropy(input, labels);
+    loss.backward();
+    // Beside it the labels are made indices, and losses and weights are summed.
+    const std::vector<int> sizes = step_sizes({loss, input.grad()});
+    CHECK(std::count_if(sizes.begin(), sizes.end(), [](int size) { return size > 3; }) == 1);
+    CHECK(*std::max_element(sizes.begin(), sizes.end()) == 17);
   }
 }
 

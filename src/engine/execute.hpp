@@ -21,6 +21,10 @@ struct ReduceAttributes {
 };
 /// kernel: a kernels::Reduce.
 void execute_reduction(Node& node);
+/// Columns are added up over this many rows at a time: blocked summation, and work for threads.
+inline constexpr std::int64_t kColumnRows = 64;
+/// Fewer columns than this are rather copied: a kernel is called for each row of them.
+inline constexpr std::int64_t kFewestColumns = 4;
 
 /// The input's value as it is.
 void execute_alias(Node& node);

@@ -16,10 +16,6 @@ using kernels::Reduce;
 
 // Rows longer than this are cut into blocks of it, so that threads can share one.
 constexpr std::int64_t kBlock = 1 << 16;
-// Columns are added up over this many rows at a time: blocked summation, and work for threads.
-constexpr std::int64_t kColumnRows = 64;
-// Fewer columns than this are rather copied: a kernel is called for each row of them.
-constexpr std::int64_t kFewestColumns = 4;
 
 struct Job {
   Reduce reduce;

@@ -14,7 +14,8 @@ namespace adjoint::detail {
 /// The steps of an evaluation, in the order in which they are to be computed: single nodes, and groups.
 ///
 /// A group has one shape. Its members are of that shape, or have one value for each of its rows (the last dims, those
-/// over which its reductions go). It is built from its last member backwards: a node joins the group of the first step
+/// over which its reductions go), or are columns: reductions over all other dims, which nobody in the group reads.
+/// It is built from its last member backwards: a node joins the group of the first step
 /// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong. Else it
 /// may join the group that reads what it reads, if that comes before all who read it: a result that is held beside the
 /// gradients that are computed from the same values.
@@ -50,7 +51,8 @@ class Steps {
   const Group& group_of(int step) const noexcept {
     return groups_[groups_.size() - 1 - static_cast<std::size_t>(step)];
   }
-  bool join(Group& group, const Node& node) const noexcept;
+  bool join(Group& group, const Node& node, Fusible kind) const noexcept;
+  void merge_groups(const std::vector<Node*>& plan);
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
   std::vector<int> first_;

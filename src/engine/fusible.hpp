@@ -11,12 +11,16 @@ inline constexpr int kMostMembers = 48;
 /// Rows longer than this are reduced in blocks (execute_reduction.cpp), by another step.
 inline constexpr std::int64_t kLongestRow = 1 << 16;
 
-enum class Fusible : std::uint8_t { none, tile, reduction, random, same, reshape, broadcast };
+enum class Fusible : std::uint8_t { none, tile, reduction, columns, gather, scatter, random, same, reshape, broadcast };
 
+/// `columns` are reductions over all dims but the last, `gather` and `scatter` such along the last dim with one index
+/// for each row.
 Fusible fusible_kind(const Node& node) noexcept;
 inline bool is_movement(Fusible kind) noexcept {
   return kind == Fusible::same || kind == Fusible::reshape || kind == Fusible::broadcast;
 }
+
+inline bool indexes_rows(Fusible kind) noexcept { return kind == Fusible::gather || kind == Fusible::scatter; }
 
 /// The elements of a row: of the last dims.
 std::int64_t row_length(const Shape& shape, int row_dims) noexcept;
@@ -26,6 +30,8 @@ int row_dims_of(const Shape& rows, const Shape& shape) noexcept;
 bool has_value_per_row(const Shape& rows, const Shape& shape, int row_dims) noexcept;
 /// How many last dims a reduction goes over; 0: others, too many elements, or a single one.
 int reduced_row_dims(const Node& node) noexcept;
+/// How many last dims a reduction over all others leaves, which is then one of columns; 0: it is not so.
+int kept_row_dims(const Node& node) noexcept;
 
 /// Whether a node is the value that a cell would go back to, and the cell keeps it.
 inline bool is_old_value(const Node& node) noexcept { return node.cell && node.cell->goes_back_to(&node); }

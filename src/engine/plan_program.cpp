@@ -34,6 +34,9 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program.externals_.clear();
   program.again_.clear();
   program.constants_.clear();
+  program.indices_.clear();
+  program.columns_.clear();
+  program.columns_bytes_ = 0;
   program.strides_.clear();
   program.layouts_.clear();
   program.results_.clear();
@@ -59,6 +62,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
 bool Planner::prepare() {
   shape_ = nullptr;
   row_dims_ = 0;
+  int column_dims = 0;
   for (int i = 0; i < count_; ++i) {
     Node& node = *nodes_[i];
     node.mark = i;
@@ -71,15 +75,24 @@ bool Planner::prepare() {
     } else if (kind == Fusible::broadcast) {
       shape_ = &node.shape;
       row_dims_ = row_dims_of(node.input(0)->shape, node.shape);
+    } else if (kind == Fusible::gather || kind == Fusible::scatter) {
+      shape_ = &node.input(0)->shape;
+      row_dims_ = 1;
+    } else if (kind == Fusible::columns) {
+      shape_ = &node.input(0)->shape;
+      column_dims = kept_row_dims(node);
     }
   }
   if (!shape_) {
     // The largest; another shape has one value for each of its rows.
     for (int i = 0; i < count_; ++i)
       if (!shape_ || numel(nodes_[i]->shape) > numel(*shape_)) shape_ = &nodes_[i]->shape;
-    for (int i = 0; i < count_; ++i)
-      if (nodes_[i]->shape != *shape_) row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
   }
+  for (int i = 0; i < count_ && row_dims_ == 0; ++i)
+    if (nodes_[i]->shape != *shape_ && fusible_kind(*nodes_[i]) != Fusible::columns)
+      row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
+  rows_for_columns_ = row_dims_ == 0 && column_dims != 0;
+  if (row_dims_ == 0) row_dims_ = column_dims;
 
   // Movement of what is computed already costs nothing, and makes it an input like others.
   for (int i = 0; i < count_; ++i) {
@@ -135,6 +148,7 @@ bool Planner::find_order() {
     else if (order != order_) return false;
     known = true;
   }
+  if (rows_for_columns_ && !order_.is_row_major()) row_dims_ = 0;  // then they are reduced afterwards
   return row_dims_ == 0 || order_.is_row_major();
 }
 
@@ -273,6 +287,7 @@ int Planner::expanded(int of) {
 
 bool Planner::translate(int index) {
   const Node& node = *nodes_[index];
+  afterwards_[index] = false;
   if (node.value.data) return true;  // an input by now
   if (program_->values_.size() + 8 > kMostValues || program_->instructions_.size() + 5 > kMostInstructions)
     return false;
@@ -281,6 +296,7 @@ bool Planner::translate(int index) {
     member_value_[index] = member_value_[node.input(0)->mark];
     return true;
   }
+  if (kind == Fusible::columns) return reduce_columns(index);
   const Form form = form_of(node);
   const kernels::Table& table = kernels::table();
   Instruction instruction;
@@ -289,6 +305,8 @@ bool Planner::translate(int index) {
   instruction.kernel = nullptr;
   if (kind == Fusible::random) {
     instruction.kind = Instruction::Kind::random;
+  } else if (kind == Fusible::gather || kind == Fusible::scatter) {
+    if (!index_rows(index, instruction)) return false;
   } else if (kind == Fusible::reduction) {
     const Node& input = *node.input(0);
     // Inputs that lie in another way, or repeat, are reduced in another way (execute_reduction.cpp).
@@ -333,6 +351,56 @@ bool Planner::translate(int index) {
   return true;
 }
 
+/// A reduction of columns: of what lies row by row, as it does when that is reduced by itself; else afterwards.
+bool Planner::reduce_columns(int index) {
+  const Node& node = *nodes_[index];
+  const Node& input = *node.input(0);
+  const auto accumulate = kernels::table().accumulate[node.operation->kernel][static_cast<int>(input.dtype)];
+  const bool inside = is_inside(&input);
+  if (row_dims_ == 0 || !accumulate ||
+      (inside ? value(member_value_[input.mark]).per_row || value(member_value_[input.mark]).single
+              : !is_row_major(input.shape, input.value.strides))) {
+    afterwards_[index] = true;
+    return !program_->late_;  // it may fail
+  }
+  const int columns = value_of(index, 0, Form::full);
+  if (columns == kNone) return false;
+  const int output = new_value(false, size_of(node.dtype));
+  value(output).row_bytes = 0;
+  Instruction& instruction = program_->instructions_.emplace_back();
+  instruction.kind = Instruction::Kind::column;
+  instruction.inputs = 1;
+  instruction.input[0] = static_cast<std::int16_t>(columns);
+  instruction.output = member_value_[index] = static_cast<std::int16_t>(output);
+  instruction.member = static_cast<std::int16_t>(index);
+  instruction.column = static_cast<std::int32_t>(program_->columns_bytes_);
+  instruction.accumulate = accumulate;
+  program_->columns_.push_back(static_cast<std::int16_t>(program_->instructions_.size() - 1));
+  program_->columns_bytes_ += (program_->length_ * static_cast<std::int64_t>(size_of(node.dtype)) + 63) / 64 * 64;
+  return true;
+}
+
+/// A gather, or scatter_add, with one index for each row.
+bool Planner::index_rows(int index, Instruction& instruction) {
+  const Node& node = *nodes_[index];
+  const bool scatter = node.operation->execute == execute_scatter_add;
+  const int elements = load(value_of(index, 0, Form::full));
+  if (elements == kNone || is_inside(node.input(1)) || (!scatter && value(elements).single)) return false;
+  const int indices = value_of(index, 1, Form::kept);
+  if (indices == kNone || value(indices).place != Place::memory) return false;
+  program_->indices_.push_back(static_cast<std::int16_t>(indices));
+  instruction.kind = scatter ? Instruction::Kind::scatter : Instruction::Kind::gather;
+  instruction.dtype = node.dtype;
+  instruction.inputs = 2;
+  instruction.input[0] = static_cast<std::int16_t>(elements);
+  instruction.input[1] = static_cast<std::int16_t>(indices);
+  if (!scatter) return true;
+  const int source = load(value_of(index, 2, Form::kept));
+  instruction.inputs = 3;
+  instruction.input[2] = static_cast<std::int16_t>(source);
+  return source != kNone;
+}
+
 /// Whose values are read by anybody but the members' computation.
 void Planner::find_materialized() {
   int readers[kMostMembers] = {};
@@ -348,6 +416,11 @@ void Planner::find_materialized() {
   }
   for (int i = count_ - 1; i >= 0; --i) {
     Node& node = *nodes_[i];
+    if (afterwards_[i]) {
+      if (is_inside(node.input(0))) materialized_[node.input(0)->mark] = true;
+      program_->aliases_.push_back(static_cast<std::int16_t>(i));
+      continue;
+    }
     materialized_[i] |= node.uses() != readers[i];
     if (!materialized_[i] || node.value.data || !is_movement(fusible_kind(node))) continue;
     // Movement shows its input's memory.
@@ -373,7 +446,8 @@ void Planner::place_results() {
     if (member == kNone || !materialized_[member]) continue;
     Value& result = value(instructions[at].output);
     const auto first = static_cast<std::int16_t>(program_->candidates_.size());
-    if (!result.per_row) find_candidates(static_cast<int>(at), *nodes_[member]);
+    if (!result.per_row && instructions[at].kind != Instruction::Kind::column)
+      find_candidates(static_cast<int>(at), *nodes_[member]);
     program_->results_.push_back(
         {member, instructions[at].output, first, static_cast<std::int16_t>(program_->candidates_.size())});
     result.place = Place::memory;
@@ -437,8 +511,9 @@ void Planner::cut_blocks() {
                                                      kShortestBlock, kLongestBlock);
   p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_)) : std::min(p.rows_, most);
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
-  // Chunks are whole blocks.
+  // Chunks are whole blocks, or, for columns, as many rows as are added up at a time.
   p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;
+  if (!p.columns_.empty()) p.per_chunk_ = (p.per_chunk_ + kColumnRows - 1) / kColumnRows * kColumnRows;
   p.chunks_ = (p.rows_ + p.per_chunk_ - 1) / p.per_chunk_;
 }
 

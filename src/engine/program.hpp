@@ -60,6 +60,7 @@ class Program {
   };
   using Reduction = void (*)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride,
                              void* output);
+  using Accumulation = void (*)(std::int64_t n, const void* input, void* accumulator);
   struct Instruction {
     enum class Kind : std::uint8_t {
       tile,
@@ -68,13 +69,19 @@ class Program {
       reduce,
       random,
       expand,
+      column,   // adds rows to the sums (or what it is) of columns
+      gather,   // for each row, its element at an index
+      scatter,  // adds a value for each row to its element at an index
     } kind;
     std::uint8_t inputs;
     std::int16_t input[3], output;
     std::int16_t member;
+    std::int32_t column;  // where its columns are among those of all, in bytes
+    Dtype dtype;          // of the first input
     union {
       kernels::TileKernel kernel;
       Reduction reduce;
+      Accumulation accumulate;
     };
   };
   /// A node that the group reads: an input of a member.
@@ -95,12 +102,21 @@ class Program {
 
   /// Whether an input's memory may be taken for a result, as far as only the evaluation knows.
   bool is_free(const External& external, const Node& node, Node* const* nodes) const noexcept;
+  /// Whether each index is one of a row's positions.
+  bool indices_fit(const Binding& binding) const noexcept;
+  /// Where the columns of a row are accumulated.
+  std::byte* columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
+                        std::int64_t row) const noexcept;
+  void finish_columns(const Binding& binding, std::byte* partial) const;
   template <bool is_long>  // is_long_
-  void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const;
+  void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
+               std::byte* partial) const;
   /// Whether an instruction of a long row goes tile by tile.
   bool is_cut(const Instruction& instruction) const noexcept {
     using Kind = Instruction::Kind;
-    return (instruction.kind == Kind::tile || instruction.kind == Kind::rows || instruction.kind == Kind::load) &&
+    const Kind kind = instruction.kind;
+    return (kind == Kind::tile || kind == Kind::rows || kind == Kind::load || kind == Kind::column ||
+            kind == Kind::scatter) &&
            !values_[static_cast<std::size_t>(instruction.output)].per_row;
   }
 
@@ -124,10 +140,13 @@ class Program {
   std::vector<Again> again_;
   std::vector<Strides> strides_, layouts_;
   std::vector<std::int16_t> constants_;  // values
+  std::vector<std::int16_t> indices_;    // values
+  std::vector<std::int16_t> columns_;    // instructions
+  std::int64_t columns_bytes_ = 0;       // of one block of rows' sums of all of them
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
-  std::vector<std::int16_t> aliases_;     // members that show a result in another form
+  std::vector<std::int16_t> aliases_;     // members that show a result in another form, or are reduced afterwards
 };
 
 /// Translates groups.
@@ -160,6 +179,8 @@ class Planner {
   bool prepare();
   bool find_order();
   bool translate(int index);
+  bool reduce_columns(int index);
+  bool index_rows(int index, Instruction& instruction);
   int new_value(bool per_row, std::size_t element);
   int value_of(int member, int input, Form form);
   int single_of(int member, int input, Form form);
@@ -176,6 +197,7 @@ class Planner {
   Program* program_;
   const Shape* shape_;  // of the group
   int row_dims_;
+  bool rows_for_columns_;  // there are rows for the sake of columns alone
   MemoryOrder order_{0};
   std::size_t widest_;
 
@@ -189,7 +211,7 @@ class Planner {
   int donors_;
   std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
   bool loaded_[kMostValues];
-  bool materialized_[kMostMembers];
+  bool materialized_[kMostMembers], afterwards_[kMostMembers];
   static constexpr int kKindsOfBuffers = 4;
   std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];
 };

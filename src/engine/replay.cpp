@@ -15,7 +15,11 @@ constexpr std::size_t kMostBytes = std::size_t{32} << 20, kMostPlans = 256, kMos
 
 /// What of a node's attributes decides how it is computed together with others.
 std::uint64_t structure_of(const Node& node) noexcept {
-  return node.operation->execute == execute_reduction ? node.attributes<ReduceAttributes>().dims : 0;
+  const auto execute = node.operation->execute;
+  if (execute == execute_reduction) return node.attributes<ReduceAttributes>().dims;
+  if (execute == execute_gather || execute == execute_scatter_add)
+    return static_cast<std::uint64_t>(node.attributes<IndexAttributes>().dim);
+  return 0;
 }
 
 // A node in a word: 3 bits of dtype, 4 of rank, whether it is a cell's and whether it is held, 8 of what its derivative

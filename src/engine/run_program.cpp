@@ -5,10 +5,37 @@
 #include "kernels/elements.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace adjoint::detail {
 
 using kernels::kTile;
+
+namespace {
+
+template <class T>
+void add_as(const void* value, void* sum) noexcept {
+  T a, b;
+  std::memcpy(&a, sum, sizeof a);
+  std::memcpy(&b, value, sizeof b);
+  a = static_cast<T>(a + b);
+  std::memcpy(sum, &a, sizeof a);
+}
+/// Adds a number; of the dtypes of scatter_add.
+void add(Dtype dtype, const void* value, void* sum) noexcept {
+  switch (dtype) {
+    case Dtype::float32:
+      return add_as<float>(value, sum);
+    case Dtype::float64:
+      return add_as<double>(value, sum);
+    case Dtype::int64:
+      return add_as<std::uint64_t>(value, sum);  // wraps around
+    default:
+      return add_as<std::uint32_t>(value, sum);
+  }
+}
+
+}  // namespace
 
 bool Program::bind(Node* const* nodes, Binding& binding) const {
   binding.nodes = nodes;
@@ -34,6 +61,7 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
     const External& external = externals_[static_cast<std::size_t>(again.external)];
     if (nodes[again.member]->input(again.input) != nodes[external.member]->input(external.input)) return false;
   }
+  if (!indices_fit(binding)) return false;
   const bool donate = ThreadState::get().donate;
   for (const Result& result : results_) {
     Node& node = *nodes[result.member];
@@ -54,6 +82,16 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
   return true;
 }
 
+bool Program::indices_fit(const Binding& binding) const noexcept {
+  bool fit = true;
+  for (const std::int16_t value : indices_) {
+    const auto* index = reinterpret_cast<const std::int64_t*>(binding.data[static_cast<std::size_t>(value)]);
+    for (std::int64_t row = 0; row < rows_; ++row)
+      fit &= static_cast<std::uint64_t>(index[row]) < static_cast<std::uint64_t>(length_);
+  }
+  return fit;
+}
+
 bool Program::is_free(const External& external, const Node& node, Node* const* nodes) const noexcept {
   const Node& input = *nodes[external.member]->input(external.input);
   const Storage* storage = input.value.storage;
@@ -64,8 +102,30 @@ bool Program::is_free(const External& external, const Node& node, Node* const* n
   return input.uses() == external.readers + replaced;
 }
 
+std::byte* Program::columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
+                               std::int64_t row) const noexcept {
+  const std::int64_t block = row / kColumnRows;
+  return block == 0 ? binding.data[static_cast<std::size_t>(instruction.output)]
+                    : partial + (block - 1) * columns_bytes_ + instruction.column;
+}
+
+/// The sums of blocks of rows, pairwise (as in execute_reduction.cpp).
+void Program::finish_columns(const Binding& binding, std::byte* partial) const {
+  const std::int64_t blocks = (rows_ + kColumnRows - 1) / kColumnRows;
+  for (const std::int16_t at : columns_) {
+    const Instruction& instruction = instructions_[static_cast<std::size_t>(at)];
+    const auto sums = [&](std::int64_t block) {
+      return columns_of(instruction, binding, partial, block * kColumnRows);
+    };
+    for (std::int64_t step = 1; step < blocks; step *= 2)
+      for (std::int64_t block = 0; block + step < blocks; block += 2 * step)
+        instruction.accumulate(length_, sums(block + step), sums(block));
+  }
+}
+
 template <bool is_long>
-void Program::execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers) const {
+void Program::execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
+                      std::byte* partial) const {
   using Kind = Instruction::Kind;
   const Value* const values = values_.data();
   const Instruction* const instructions = instructions_.data();
@@ -136,6 +196,35 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
             case Kind::load:
               load(instruction.output, row, is_long && !output.per_row ? offset : 0, n);
               break;
+            case Kind::column:
+              for (std::int64_t i = 0; i < rows; ++i) {
+                const std::int64_t shift = is_long ? offset : 0, length = is_long ? n : length_;
+                std::byte* sums = columns_of(instruction, binding, partial, row + i) + shift * output.element;
+                const void* from = static_cast<const std::byte*>(inputs[0]) + i * length_ * output.element;
+                if ((row + i) % kColumnRows == 0)
+                  std::memcpy(sums, from, static_cast<std::size_t>(length * output.element));
+                else instruction.accumulate(length, from, sums);
+              }
+              break;
+            case Kind::gather: {
+              const auto* index = static_cast<const std::int64_t*>(inputs[1]);
+              for (std::int64_t i = 0; i < rows; ++i)
+                std::memcpy(to + i * output.element,
+                            static_cast<const std::byte*>(inputs[0]) + (i * length_ + index[i]) * output.element,
+                            output.element);
+              break;
+            }
+            case Kind::scatter: {
+              const auto* index = static_cast<const std::int64_t*>(inputs[1]);
+              if (to != inputs[0]) std::memcpy(to, inputs[0], static_cast<std::size_t>(n * output.element));
+              for (std::int64_t i = 0; i < rows; ++i) {
+                const std::int64_t place = index[i] - (is_long ? offset : 0);
+                if (is_long && (place < 0 || place >= n)) continue;
+                add(instruction.dtype, static_cast<const std::byte*>(inputs[2]) + i * output.element,
+                    to + (i * length_ + place) * output.element);
+              }
+              break;
+            }
             case Kind::reduce:
               instruction.reduce(n, length_, inputs[0], length_, to);
               break;
@@ -165,15 +254,19 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
 }
 
 std::size_t Program::buffer_bytes() const noexcept {
-  return static_cast<std::size_t>(buffer_bytes_ * buffers_ * team_size(chunks_));
+  const std::int64_t partial = columns_.empty() ? 0 : (rows_ - 1) / kColumnRows * columns_bytes_;
+  return static_cast<std::size_t>(buffer_bytes_ * buffers_ * team_size(chunks_) + partial);
 }
 
 void Program::compute(const Binding& binding, std::byte* buffers) const {
+  const std::int64_t bytes = buffer_bytes_ * buffers_;  // of a thread
+  std::byte* const partial = buffers + bytes * team_size(chunks_);
   parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
     const std::int64_t first = chunk * per_chunk_, last = std::min(rows_, first + per_chunk_);
-    std::byte* own = buffers + thread * buffer_bytes_ * buffers_;
-    is_long_ ? execute<true>(binding, first, last, own) : execute<false>(binding, first, last, own);
+    std::byte* own = buffers + thread * bytes;
+    is_long_ ? execute<true>(binding, first, last, own, partial) : execute<false>(binding, first, last, own, partial);
   });
+  finish_columns(binding, partial);
   for (const std::int16_t member : aliases_) binding.nodes[member]->operation->execute(*binding.nodes[member]);
 }
 
@@ -183,8 +276,8 @@ void Program::forget(Node* const* nodes, int count) noexcept {
 
 std::size_t Program::bytes() const noexcept {
   const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
-  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(constants_) + of(strides_) +
-         of(layouts_) + of(results_) + of(candidates_) + of(moved_) + of(aliases_);
+  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(constants_) + of(indices_) +
+         of(columns_) + of(strides_) + of(layouts_) + of(results_) + of(candidates_) + of(moved_) + of(aliases_);
 }
 
 }  // namespace adjoint::detail

@@ -1,19 +1,31 @@
 #include "engine/execute.hpp"
 #include "engine/fuse.hpp"
 #include "engine/fusible.hpp"
+#include "kernels/kernels.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace adjoint::detail {
+
+namespace {
+
+bool has_index_per_row(const Node& node, const Shape& shape) noexcept {
+  return node.attributes<IndexAttributes>().dim + 1 == shape.size() && row_dims_of(node.input(1)->shape, shape) == 1;
+}
+
+}  // namespace
 
 Fusible fusible_kind(const Node& node) noexcept {
   const auto execute = node.operation->execute;
   if (execute == execute_elementwise || execute == execute_cast) return Fusible::tile;
-  if (execute == execute_reduction) return Fusible::reduction;
+  if (execute == execute_reduction) return kept_row_dims(node) != 0 ? Fusible::columns : Fusible::reduction;
   if (execute == execute_alias) return node.cell ? Fusible::none : Fusible::same;
   if (execute == execute_reshape) return Fusible::reshape;
   if (execute == execute_broadcast) return Fusible::broadcast;
   if (execute == execute_random) return Fusible::random;
+  if (execute == execute_gather && has_index_per_row(node, node.input(0)->shape)) return Fusible::gather;
+  if (execute == execute_scatter_add && has_index_per_row(node, node.shape)) return Fusible::scatter;
   return Fusible::none;
 }
 
@@ -51,9 +63,36 @@ int reduced_row_dims(const Node& node) noexcept {
   return length > 1 && length <= kLongestRow ? row_dims : 0;
 }
 
+int kept_row_dims(const Node& node) noexcept {
+  const Shape& shape = node.input(0)->shape;
+  const auto& [dims, keepdim] = node.attributes<ReduceAttributes>();
+  const auto reduce = static_cast<kernels::Reduce>(node.operation->kernel);
+  if (reduce == kernels::Reduce::argmax || reduce == kernels::Reduce::argmin) return 0;
+  int first = 0;  // of those that stay
+  std::int64_t rows = 1;
+  for (; first < shape.size() && (shape[first] == 1 || dims >> first & 1); ++first) rows *= shape[first];
+  for (int i = first; i < shape.size(); ++i)
+    if (shape[i] != 1 && (dims >> i & 1)) return 0;
+  const int row_dims = shape.size() - first;
+  const std::int64_t length = row_length(shape, row_dims);
+  return rows > 1 && length >= kFewestColumns && length <= kLongestRow ? row_dims : 0;
+}
+
+namespace {
+
+constexpr std::int64_t kFewestToMerge = 4096;  // elements: less costs little to be read again
+
+/// What is worth looking for others that read the same: by the order in which groups are found these may come apart.
+bool is_worth_merging(const Node& node, Fusible kind) noexcept {
+  if (kind != Fusible::columns && !indexes_rows(kind)) return false;
+  return numel(node.input(0)->shape) >= kFewestToMerge;
+}
+
+}  // namespace
+
 // -- Steps ------------------------------------------------------------------------------------------------------------
 
-bool Steps::join(Group& group, const Node& node) const noexcept {
+bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
   if (group.members >= kMostMembers) return false;
   const Shape& shape = *group.shape;
   const auto with_rows = [&](int row_dims) {
@@ -63,7 +102,7 @@ bool Steps::join(Group& group, const Node& node) const noexcept {
     return true;
   };
   const auto is_per_row = [&] { return group.row_dims != 0 && has_value_per_row(node.shape, shape, group.row_dims); };
-  switch (fusible_kind(node)) {
+  switch (kind) {
     case Fusible::tile:
     case Fusible::same:
       return node.shape == shape || is_per_row() || with_rows(row_dims_of(node.shape, shape));
@@ -71,9 +110,19 @@ bool Steps::join(Group& group, const Node& node) const noexcept {
       return node.shape == shape;
     case Fusible::reduction:
       return node.input(0)->shape == shape && with_rows(reduced_row_dims(node));
-    case Fusible::reshape:
-      return group.row_dims != 0 && row_dims_of(node.shape, shape) == group.row_dims &&
-             has_value_per_row(node.input(0)->shape, shape, group.row_dims);
+    case Fusible::columns:
+      return node.input(0)->shape == shape && with_rows(kept_row_dims(node));
+    case Fusible::gather:
+      return node.input(0)->shape == shape && with_rows(1);
+    case Fusible::scatter:
+      return node.shape == shape && with_rows(1);
+    case Fusible::reshape: {
+      const auto is_form = [&](const Shape& kept, const Shape& removed) {
+        return row_dims_of(kept, shape) == group.row_dims && has_value_per_row(removed, shape, group.row_dims);
+      };
+      const Shape& input = node.input(0)->shape;
+      return group.row_dims != 0 && (is_form(node.shape, input) || is_form(input, node.shape));
+    }
     case Fusible::broadcast:
       return node.shape == shape && with_rows(row_dims_of(node.input(0)->shape, shape));
     case Fusible::none:
@@ -84,42 +133,71 @@ bool Steps::join(Group& group, const Node& node) const noexcept {
 
 void Steps::build(const std::vector<Node*>& plan) {
   groups_.clear();
-  for (Node* node : plan) node->mark = -1;
+  std::int64_t largest = 0;
+  for (Node* node : plan) {
+    node->mark = -1;
+    largest = std::max(largest, numel(node->shape));
+  }
   // Cells' new leaves that nothing here reads come last, together, and so keep nobody from being computed late.
   groups_.emplace_back();
   groups_[kLeaves].leaves = groups_[kLeaves].late = true;
-  const auto can_join = [this](int step, const Node& node) {
+  bool any_special = false;  // reductions of columns, or indices
+  const auto can_join = [this](int step, const Node& node, Fusible kind) {
     return step >= 0 && groups_[static_cast<std::size_t>(step)].shape &&
-           join(groups_[static_cast<std::size_t>(step)], node);
+           join(groups_[static_cast<std::size_t>(step)], node, kind);
   };
-  // The first step, if any before the given one, that reads what the node reads.
-  const auto other_reader = [](const Node& node, int before) {
-    int other = before;
-    for (int i = 0; i < node.input_count(); ++i)
-      if (const Node* input = node.input(i); input->schedule != Schedule::none) other = std::max(other, input->mark);
+  // The first step, if any before the given one, that reads what the node is made of.
+  const auto other_reader = [largest](const Node& start, int before) {
+    constexpr int kMost = 16;  // nodes to look at
+    const int most = largest < kFewestToMerge ? 1 : kMost;
+    const Node* nodes[kMost] = {&start};
+    int other = before, count = 1;
+    for (int at = 0; at < count; ++at)
+      for (int i = 0; i < nodes[at]->input_count(); ++i) {
+        const Node* input = nodes[at]->input(i);
+        if (input->schedule == Schedule::none) continue;
+        if (input->mark >= 0) other = std::max(other, input->mark);
+        else if (count < most && fusible_kind(*input) != Fusible::none) nodes[count++] = input;
+      }
     return other > before ? other : -1;
+  };
+  // What is small beside other things is not worth it that these wait for each other.
+  const auto is_small = [largest](const Node& node) {
+    const std::int64_t read = node.input_count() > 0 ? numel(node.input(0)->shape) : 0;
+    return 16 * std::max(numel(node.shape), read) < largest;
   };
   for (auto at = plan.rbegin(); at != plan.rend(); ++at) {
     Node& node = **at;
     const int reader = node.mark;
+    const Fusible kind = fusible_kind(node);
     if (reader < 0 && node.cell) {
       node.mark = kLeaves;
-    } else if (can_join(reader, node)) {
-    } else if (const int other = other_reader(node, reader); can_join(other, node)) {
+    } else if (kind != Fusible::columns && can_join(reader, node, kind)) {  // columns are complete after the step
+    } else if (const int other = is_small(node) ? -1 : other_reader(node, reader); can_join(other, node, kind)) {
       node.mark = other;
     } else {
       node.mark = static_cast<std::int32_t>(groups_.size());
-      const Fusible kind = fusible_kind(node);
       Group group;
-      if (kind == Fusible::tile && numel(node.shape) > 0) {
-        group.shape = &node.shape;
-      } else if (kind == Fusible::reduction && numel(node.input(0)->shape) > 0) {
-        group.row_dims = reduced_row_dims(node);
-        if (group.row_dims != 0) group.shape = &node.input(0)->shape;
+      const bool reads_shape = kind == Fusible::reduction || kind == Fusible::columns || kind == Fusible::gather;
+      const Shape& shape = reads_shape ? node.input(0)->shape : node.shape;
+      if (numel(shape) > 0 && (kind == Fusible::tile || kind == Fusible::scatter || reads_shape)) {
+        group.row_dims = kind == Fusible::reduction                            ? reduced_row_dims(node)
+                         : kind == Fusible::columns                            ? kept_row_dims(node)
+                         : kind == Fusible::gather || kind == Fusible::scatter ? 1
+                                                                               : 0;
+        if (kind == Fusible::tile || group.row_dims != 0) group.shape = &shape;
       }
       if (group.shape) group.late = reader >= 0;  // until it is known who reads it
       groups_.push_back(group);
     }
+    if (indexes_rows(kind)) {
+      // Indices are checked before the step begins: they come from a step before it.
+      if (Node* index = node.input(1); index->schedule != Schedule::none) {
+        index->mark = std::max(index->mark, static_cast<std::int32_t>(groups_.size()));
+        groups_.emplace_back();
+      }
+    }
+    any_special |= is_worth_merging(node, kind);
     ++groups_[static_cast<std::size_t>(node.mark)].members;
     for (int i = 0; i < node.input_count(); ++i)
       if (Node* input = node.input(i); input->schedule != Schedule::none)
@@ -132,6 +210,7 @@ void Steps::build(const std::vector<Node*>& plan) {
       if (const Node* input = node->input(i); input->schedule != Schedule::none && input->mark != node->mark)
         groups_[static_cast<std::size_t>(input->mark)].late = false;
   }
+  if (any_special) merge_groups(plan);
   // By steps, the last created first; within a step in the order of the plan.
   const std::size_t steps = groups_.size();
   first_.assign(steps + 1, 0);
@@ -142,6 +221,210 @@ void Steps::build(const std::vector<Node*>& plan) {
   for (std::size_t i = 0; i < plan.size(); ++i)
     order_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(plan[i]->mark)].members++)] = static_cast<int>(i);
   arrange(plan);
+}
+
+namespace {
+
+/// Groups that are computed together with others after all: which may be, without a circle.
+class Merger {
+ public:
+  Merger(const std::vector<Node*>& plan, int steps) : plan_(plan), of_(static_cast<std::size_t>(steps)) {
+    steps_.resize(of_.size());
+    next_node_.assign(plan.size(), -1);
+    for (std::size_t i = 0; i < of_.size(); ++i) of_[i] = steps_[i].last_step = static_cast<int>(i);
+    std::size_t edges = 0;
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      Step& step = steps_[static_cast<std::size_t>(plan[i]->mark)];
+      (step.first < 0 ? step.first : next_node_[static_cast<std::size_t>(step.last)]) = static_cast<int>(i);
+      step.last = static_cast<int>(i);
+      const Fusible kind = fusible_kind(*plan[i]);
+      step.is_special |= is_worth_merging(*plan[i], kind);
+      for_producers(*plan[i], [&](int producer, bool) { ++steps_[static_cast<std::size_t>(producer)].edges, ++edges; });
+    }
+    edges_.resize(edges);
+    int at = 0;
+    for (Step& step : steps_) {
+      step.first_edge = at;
+      at += std::exchange(step.edges, 0);
+    }
+    for (const Node* node : plan)
+      for_producers(*node, [&](int producer, bool apart) {
+        Step& step = steps_[static_cast<std::size_t>(producer)];
+        edges_[static_cast<std::size_t>(step.first_edge + step.edges++)] = {node->mark, apart};
+      });
+  }
+
+  bool is_special(int step) const { return steps_[static_cast<std::size_t>(step)].is_special; }
+  int now(int step) const { return of_[static_cast<std::size_t>(step)]; }
+  template <class Visit>
+  void for_members(int step, const Visit& visit) const {
+    for (int i = steps_[static_cast<std::size_t>(step)].first; i >= 0; i = next_node_[static_cast<std::size_t>(i)])
+      visit(*plan_[static_cast<std::size_t>(i)]);
+  }
+
+  /// Whether two steps may be one: neither waits for what is made of the other's results elsewhere, or has to come
+  /// before the other.
+  bool may_merge(int a, int b) { return !leads(a, b) && !leads(b, a); }
+  void merge(int step, int into) {
+    Step &from = steps_[static_cast<std::size_t>(step)], &to = steps_[static_cast<std::size_t>(into)];
+    for_members(step, [&](Node& node) { node.mark = into; });
+    next_node_[static_cast<std::size_t>(to.last)] = from.first;
+    to.last = from.last;
+    for (int s = step; s >= 0; s = steps_[static_cast<std::size_t>(s)].next_step)
+      of_[static_cast<std::size_t>(s)] = into;
+    steps_[static_cast<std::size_t>(to.last_step)].next_step = step;
+    to.last_step = from.last_step;
+    to.is_special |= from.is_special;
+    from.first = -1;
+  }
+
+  /// The steps, each after those that read it, else as they were.
+  std::vector<int> order() {
+    std::vector<int> result;
+    std::vector<std::pair<int, bool>> stack;
+    ++stamp_;
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      if (of_[i] == static_cast<int>(i)) stack.emplace_back(static_cast<int>(i), false);
+      while (!stack.empty()) {
+        const auto [step, done] = stack.back();
+        stack.pop_back();
+        Step& entry = steps_[static_cast<std::size_t>(step)];
+        if (done) {
+          result.push_back(step);
+        } else if (entry.seen != stamp_) {
+          entry.seen = stamp_;
+          stack.emplace_back(step, true);
+          for_readers(step, [&](int reader, bool) {
+            if (steps_[static_cast<std::size_t>(reader)].seen != stamp_) stack.emplace_back(reader, false);
+          });
+        }
+      }
+    }
+    return result;
+  }
+
+ private:
+  struct Step {
+    int first = -1, last = -1;           // members
+    int next_step = -1, last_step = -1;  // those that were merged into it
+    int first_edge = 0, edges = 0, seen = 0;
+    bool is_special = false;
+  };
+  struct Edge {
+    int reader;
+    bool apart;  // the reader cannot be computed together with what it reads
+  };
+
+  template <class Visit>
+  static void for_producers(const Node& node, const Visit& visit) {
+    const bool reads_indices = indexes_rows(fusible_kind(node));
+    for (int i = 0; i < node.input_count(); ++i)
+      if (const Node* input = node.input(i); input->schedule != Schedule::none && input->mark != node.mark)
+        visit(input->mark, fusible_kind(*input) == Fusible::columns || (reads_indices && i == 1));
+  }
+  template <class Visit>
+  void for_readers(int step, const Visit& visit) const {
+    for (int s = step; s >= 0; s = steps_[static_cast<std::size_t>(s)].next_step) {
+      const Step& part = steps_[static_cast<std::size_t>(s)];
+      for (int e = part.first_edge; e < part.first_edge + part.edges; ++e) {
+        const Edge& edge = edges_[static_cast<std::size_t>(e)];
+        if (const int reader = now(edge.reader); reader != step) visit(reader, edge.apart);
+      }
+    }
+  }
+  bool leads(int from, int to) {
+    constexpr int kMost = 512;  // steps to look at; with more it is said to be so
+    ++stamp_;
+    int looked_at = 0;
+    bool found = false;
+    stack_.assign(1, from);
+    while (!stack_.empty() && !found) {
+      const int step = stack_.back();
+      stack_.pop_back();
+      if (++looked_at > kMost) return true;
+      for_readers(step, [&](int reader, bool apart) {
+        if (reader == to) {
+          found |= step != from || apart;
+        } else if (Step& entry = steps_[static_cast<std::size_t>(reader)]; entry.seen != stamp_) {
+          entry.seen = stamp_;
+          stack_.push_back(reader);
+        }
+      });
+    }
+    return found;
+  }
+
+  const std::vector<Node*>& plan_;
+  std::vector<int> of_;  // what steps were merged into
+  std::vector<Step> steps_;
+  std::vector<Edge> edges_;
+  std::vector<int> next_node_, stack_;
+  int stamp_ = 0;
+};
+
+}  // namespace
+
+/// Groups with reductions of columns, or of indices, together with others that read the same, or each other: by the way
+/// in which groups are found they may come at different times.
+void Steps::merge_groups(const std::vector<Node*>& plan) {
+  const auto steps = static_cast<int>(groups_.size());
+  Merger merger(plan, steps);
+  const auto fits = [](const Group& a, const Group& b) {
+    return b.shape && !b.late && b.members > 0 && *a.shape == *b.shape && a.members + b.members <= kMostMembers &&
+           (a.row_dims == 0 || b.row_dims == 0 || a.row_dims == b.row_dims);
+  };
+  bool any = false;
+  const auto merge_one = [&](int step) {
+    Group& group = groups_[static_cast<std::size_t>(step)];
+    constexpr int kMostReads = 12;
+    const Node* reads[kMostReads];  // some of what it reads
+    int count = 0;
+    const auto is_read = [&](const Node* node) { return std::find(reads, reads + count, node) != reads + count; };
+    merger.for_members(step, [&](const Node& node) {
+      for (int i = 0; i < node.input_count() && count < kMostReads; ++i) {
+        const Node* input = node.input(i);
+        const bool inside = input->schedule != Schedule::none && input->mark == step;
+        if (!inside && !input->shape.empty() && !is_read(input)) reads[count++] = input;
+      }
+    });
+    const auto is_related = [&](int other) {
+      bool related = false;
+      merger.for_members(other, [&](const Node& node) {
+        related |= is_read(&node);
+        for (int i = 0; i < node.input_count(); ++i) {
+          const Node* input = node.input(i);
+          related |= is_read(input) || (input->schedule != Schedule::none && input->mark == step);
+        }
+      });
+      return related;
+    };
+    constexpr int kMostTried = 16, kFarthest = 256;
+    const int begin = std::max(0, step - kFarthest), end = std::min(steps, step + kFarthest);
+    for (int other = begin, tried = 0; other < end && tried < kMostTried; ++other) {
+      Group& from = groups_[static_cast<std::size_t>(other)];
+      if (other == step || !fits(group, from)) continue;
+      ++tried;
+      if (!is_related(other) || !merger.may_merge(step, other)) continue;
+      merger.merge(other, step);
+      if (group.row_dims == 0) group.row_dims = from.row_dims;
+      group.members += from.members;
+      from = Group{};
+      return true;
+    }
+    return false;
+  };
+  for (int step = 0; step < steps; ++step) {
+    const Group& group = groups_[static_cast<std::size_t>(step)];
+    while (group.shape && !group.late && group.members > 0 && merger.is_special(step) && merge_one(step)) any = true;
+  }
+  if (!any) return;
+  const std::vector<int> order = merger.order();
+  std::vector<Group> groups;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    groups.push_back(groups_[static_cast<std::size_t>(order[i])]);
+    merger.for_members(order[i], [&](Node& node) { node.mark = static_cast<std::int32_t>(i); });
+  }
+  groups_ = std::move(groups);
 }
 
 }  // namespace adjoint::detail
