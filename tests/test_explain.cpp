@@ -153,6 +153,20 @@ TEST_CASE("held values and cells that the same work feeds are part of the plan")
   CHECK(ad::explain(loss).steps == 0);
 }
 
+TEST_CASE("a look after backward() writes no more to memory than the step itself does") {
+  const Tensor x = computed({64, 256});
+  const auto loss_and_gradient = [&] {
+    Tensor w = x.detach().requires_grad_();
+    Tensor loss = ad::mean(ad::gelu(ad::tanh(w)));
+    loss.backward();
+    return std::make_pair(loss, w);
+  };
+  const auto [loss, w] = loss_and_gradient();
+  const Tensor gradient = w.grad();
+  CHECK(ad::explain(loss).bytes_written == ad::explain(loss, gradient).bytes_written);
+  CHECK(ad::explain(loss).bytes_written < 5 * 4 * 64 * 256);
+}
+
 TEST_CASE("new values of leaves come last") {
   Tensor w = computed({8}).requires_grad_();
   ad::sum(w * w).backward();

@@ -229,6 +229,13 @@ void Evaluation::schedule_what_is_fed() {
       node->drop_use();
     }
   }
+  // What is read by others of the plan is kept by them; with a use of ours it would have to be written to memory.
+  for (Node* node : plan_)
+    for (int i = 0; i < node->input_count(); ++i)
+      if (Node* input = node->input(i); input->schedule == Schedule::used) {
+        input->schedule = Schedule::planned;
+        input->drop_use();
+      }
 }
 
 void Evaluation::run() {
