@@ -35,6 +35,8 @@ SizeClass size_class(std::size_t bytes) noexcept {
   return {steps * step, static_cast<std::size_t>(log2 - 8) * 4 + (steps - 5) + 4};
 }
 
+std::byte nothing;  // where stand-ins lie
+
 std::atomic<std::int64_t> live{0};  // bytes; written under the cache's lock, read without
 
 class Cache {
@@ -177,13 +179,20 @@ Storage* Storage::adopt(void* data, std::size_t bytes, void (*release)(void*), v
   return storage;
 }
 
+Storage* Storage::stand_in(std::size_t bytes) {
+  auto* storage = new Storage;
+  storage->data_ = &nothing;
+  storage->bytes_ = size_class(bytes).bytes;
+  return storage;
+}
+
 std::int64_t Storage::live_bytes() noexcept { return live.load(std::memory_order_relaxed); }
 
 void Storage::destroy() noexcept {
   if (release_) {
     Cache::get().disown(static_cast<std::int64_t>(bytes_));
     release_(context_);
-  } else {
+  } else if (data_ != &nothing) {
     Cache::get().free(data_, size_class(bytes_));
   }
   delete this;

@@ -94,7 +94,7 @@ struct WindowList {
 
 }  // namespace
 
-void execute_convolution(Node& node) {
+kernels::Convolution convolution_sizes(const Node& node) {
   const Node &a = *node.input(0), &b = *node.input(1);
   const auto kind = static_cast<kernels::ConvolutionKind>(node.operation->kernel);
   const auto& attributes = node.attributes<ConvolutionAttributes>();
@@ -111,6 +111,14 @@ void execute_convolution(Node& node) {
     sizes.padding[d] = attributes.padding[d];
     sizes.dilation[d] = attributes.dilation[d];
   }
+  return sizes;
+}
+
+void execute_convolution(Node& node) {
+  const Node &a = *node.input(0), &b = *node.input(1);
+  const auto kind = static_cast<kernels::ConvolutionKind>(node.operation->kernel);
+  const bool of_weight = kind == kernels::ConvolutionKind::weight;
+  const kernels::Convolution sizes = convolution_sizes(node);
   if (of_weight) node.allocate_value();
   else allocate_channels_last(node);
   if (bytes_of(node) == 0) return;
