@@ -87,6 +87,9 @@ Work work(Compute compute) {
           }};
 }
 
+/// Whether the workload at hand looks at the loss before backward(), which computes the forward pass by itself.
+bool looks_first = false;
+
 /// A training step: `loss_of` takes the net and returns the loss of the next batch.
 template <class Net, class Optimizer, class Options, class LossOf>
 Work training(Net made, const Options& options, LossOf loss_of) {
@@ -94,9 +97,10 @@ Work training(Net made, const Options& options, LossOf loss_of) {
   initialise(*net);
   const std::vector<Tensor> parameters = net->parameters();
   const auto optimizer = std::make_shared<Optimizer>(parameters, options);
-  return work([net, parameters, optimizer, loss_of = std::move(loss_of)]() mutable {
+  return work([net, parameters, optimizer, loss_of = std::move(loss_of), looks = looks_first]() mutable {
     optimizer->zero_grad();
     const Tensor loss = loss_of(*net);
+    if (looks) loss.item<double>();
     loss.backward();
     optimizer->step();
     const double value = loss.item<double>();
@@ -439,6 +443,17 @@ peers::Peer peer() {
   };
   for (const auto& sizes : peers::kMlps) add(sizes.name, [&sizes] { return mlp(sizes); });
   add("step/cnn_28x28", cnn);
+  const auto add_looking = [&](std::string name, std::function<Work()> make) {
+    add(std::move(name), [make = std::move(make)] {
+      looks_first = true;
+      Work made = make();
+      looks_first = false;
+      return made;
+    });
+  };
+  add_looking("step_looking/mlp_784_256_256_10", [] { return mlp(peers::kMlps[1]); });
+  add_looking("step_looking/cnn_28x28", cnn);
+  add_looking("step_looking/transformer_layer", encoder_layer);
   for (const auto& sizes : peers::kLstms) add(sizes.name, [&sizes] { return lstm(sizes); });
   add("step/transformer_layer", encoder_layer);
   add("step/char_transformer", char_transformer);

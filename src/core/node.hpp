@@ -55,8 +55,11 @@ enum class Schedule : std::uint8_t {
 
 /// What few nodes have.
 struct Rare {
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
+
   std::exception_ptr error;       // of a failed node
-  std::string module_path;        // where an operation that can fail was recorded
+  PoolString module_path;         // where an operation that can fail was recorded
   Storage* contiguous = nullptr;  // a row-major copy made for data<T>(), so that a look changes no strides
 };
 

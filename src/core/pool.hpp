@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <new>
+#include <string>
 #include <vector>
 
 namespace adjoint::detail {
@@ -91,5 +92,6 @@ struct PoolAllocator {
 /// A list that lives as long as a call.
 template <class T>
 using List = std::vector<T, PoolAllocator<T>>;
+using PoolString = std::basic_string<char, std::char_traits<char>, PoolAllocator<char>>;
 
 }  // namespace adjoint::detail

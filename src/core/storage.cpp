@@ -35,6 +35,8 @@ SizeClass size_class(std::size_t bytes) noexcept {
   return {steps * step, static_cast<std::size_t>(log2 - 8) * 4 + (steps - 5) + 4};
 }
 
+std::byte nothing;  // where stand-ins lie
+
 std::atomic<std::int64_t> live{0};  // bytes; written under the cache's lock, read without
 
 class Cache {
@@ -48,9 +50,11 @@ class Cache {
     {
       std::lock_guard lock(mutex_);
       count(static_cast<std::int64_t>(size.bytes));
-      if (size.index < free_.size() && !free_[size.index].empty()) {
-        void* data = free_[size.index].back();
-        free_[size.index].pop_back();
+      if (size.index < free_.size() && !free_[size.index].blocks.empty()) {
+        Free& list = free_[size.index];
+        void* data = list.blocks.back();
+        list.blocks.pop_back();
+        list.last_use = ++uses_;
         cached_ -= static_cast<std::int64_t>(size.bytes);
         return data;
       }
@@ -74,14 +78,19 @@ class Cache {
       const auto bytes = static_cast<std::int64_t>(size.bytes);
       live -= bytes;
 #if !defined(ADJOINT_NO_MEMORY_CACHE)
-      if (cached_ + bytes <= std::max(kCacheAtLeast, peak_)) {
-        try {
+      const std::int64_t most = std::max(kCacheAtLeast, peak_);
+      try {
+        if (bytes <= most) {
           if (free_.size() <= size.index) free_.resize(size.index + 1);
-          free_[size.index].push_back(data);
+          Free& list = free_[size.index];
+          list.bytes = bytes;
+          list.blocks.push_back(data);
+          list.last_use = ++uses_;
           cached_ += bytes;
+          while (cached_ > most) let_go();
           return;
-        } catch (const std::bad_alloc&) {  // then it is not kept
         }
+      } catch (const std::bad_alloc&) {  // then it is not kept
       }
 #endif
     }
@@ -98,14 +107,14 @@ class Cache {
   }
 
   void trim() noexcept {
-    std::vector<std::vector<void*>> free;
+    std::vector<Free> free;
     {
       std::lock_guard lock(mutex_);
       free.swap(free_);
       cached_ = 0;
     }
-    for (auto& list : free)
-      for (void* data : list) std::free(data);
+    for (const Free& list : free)
+      for (void* data : list.blocks) std::free(data);
   }
 
   memory::Stats stats() noexcept {
@@ -123,8 +132,25 @@ class Cache {
     peak_ = std::max(peak_, live.load(std::memory_order_relaxed));
   }
 
+  /// Blocks of a size.
+  struct Free {
+    std::vector<void*> blocks;
+    std::int64_t bytes = 0;
+    std::uint64_t last_use = 0;
+  };
+  /// Lets go of one block, of the size that has not been asked for, or given back, for longest.
+  void let_go() noexcept {
+    Free* oldest = nullptr;
+    for (Free& list : free_)
+      if (!list.blocks.empty() && (!oldest || list.last_use < oldest->last_use)) oldest = &list;
+    std::free(oldest->blocks.back());
+    oldest->blocks.pop_back();
+    cached_ -= oldest->bytes;
+  }
+
   std::mutex mutex_;
-  std::vector<std::vector<void*>> free_;
+  std::vector<Free> free_;  // by size
+  std::uint64_t uses_ = 0;
   std::int64_t peak_ = 0, cached_ = 0;
 };
 
@@ -153,13 +179,20 @@ Storage* Storage::adopt(void* data, std::size_t bytes, void (*release)(void*), v
   return storage;
 }
 
+Storage* Storage::stand_in(std::size_t bytes) {
+  auto* storage = new Storage;
+  storage->data_ = &nothing;
+  storage->bytes_ = size_class(bytes).bytes;
+  return storage;
+}
+
 std::int64_t Storage::live_bytes() noexcept { return live.load(std::memory_order_relaxed); }
 
 void Storage::destroy() noexcept {
   if (release_) {
     Cache::get().disown(static_cast<std::int64_t>(bytes_));
     release_(context_);
-  } else {
+  } else if (data_ != &nothing) {
     Cache::get().free(data_, size_class(bytes_));
   }
   delete this;

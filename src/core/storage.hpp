@@ -18,6 +18,8 @@ class Storage {
   static Storage* allocate(std::size_t bytes);
   /// A block of the user's: `release(context)` is called with the last reference.
   static Storage* adopt(void* data, std::size_t bytes, void (*release)(void*), void* context);
+  /// A block without memory, where only the layout of values matters: as large as allocate(bytes) would make it.
+  static Storage* stand_in(std::size_t bytes);
 
   /// Bytes of all blocks that are in use.
   static std::int64_t live_bytes() noexcept;

@@ -102,10 +102,13 @@ ThreadState& ThreadState::start() noexcept {
   return *of_thread;
 }
 
-std::string ThreadState::module_path() const {
-  std::string path;
-  for (const ModuleScope* frame = scope; frame; frame = frame->outer_)
-    if (frame->name_ && *frame->name_) path = path.empty() ? frame->name_ : frame->name_ + ("." + path);
+PoolString ThreadState::module_path() const {
+  PoolString path;
+  for (const ModuleScope* frame = scope; frame; frame = frame->outer_) {
+    if (!frame->name_ || !*frame->name_) continue;
+    if (!path.empty()) path.insert(0, 1, '.');
+    path.insert(0, frame->name_);
+  }
   return path;
 }
 

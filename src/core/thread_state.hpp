@@ -1,6 +1,8 @@
 // What each thread of the host program has of its own.
 #pragma once
 
+#include "core/pool.hpp"
+
 #include <adjoint/random.hpp>
 
 #include <atomic>
@@ -60,7 +62,7 @@ struct ThreadState : Switches {
     return state ? *state : start();
   }
   /// "encoder.0", or empty outside of modules.
-  std::string module_path() const;
+  PoolString module_path() const;
 
  private:
   struct Returner;

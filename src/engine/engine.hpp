@@ -3,6 +3,7 @@
 
 #include "core/node.hpp"
 
+#include <adjoint/explain.hpp>
 #include <adjoint/tensor.hpp>
 
 #include <initializer_list>
@@ -45,6 +46,8 @@ Tensor detached(const Tensor& tensor);
 /// Computes the nodes, and the held values and cells that the same work feeds. Throws the first error of a root (unless
 /// `quietly`: it is thrown when the root is looked at), and any for which cells kept their old values.
 void evaluate(Node* const* roots, int count, bool quietly = false);
+/// The plan by which evaluate() would compute the nodes.
+Explanation explain(Node* const* roots, int count);
 /// Computes one node and returns it; throws again what its computation threw.
 Node* evaluated(const Tensor& tensor, const char* operation);
 /// Throws what a node's computation threw.

@@ -1,7 +1,9 @@
 // Computing a graph: order, execute, commit.
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
+#include "engine/explain.hpp"
 #include "engine/fuse.hpp"
+#include "engine/profiler.hpp"
 #include "engine/replay.hpp"
 #include "engine/threads.hpp"
 
@@ -54,6 +56,7 @@ class Evaluation {
 
   void plan(Node* const* roots, int count);
   void run();
+  Explanation explain() const { return describe(plan_, roots_, state_.fuse); }
   /// Why cells kept their old values, if they did.
   std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
 
@@ -78,6 +81,7 @@ class Evaluation {
   void run_step(Node* const* nodes, int count, Groups::Kept* kept = nullptr);
   void finish_step(Node* const* nodes, int count, bool computed);
   void compute(Node& node);
+  void compute_profiled(Node& node);
   void forget(Node& node);
 
   ThreadState& state_;
@@ -90,6 +94,10 @@ class Evaluation {
   std::exception_ptr error_;  // the first
   bool failed_ = false;       // some node
   bool reverted_ = false;
+  const std::shared_ptr<ThreadProfile> profile_ = ThreadProfile::running();  // null: none
+  const std::int64_t began_ = profile_ ? profile_->now() : 0;
+  std::int64_t planned_ = 0;
+  const std::uint64_t replays_ = state_.replays;  // before
 };
 
 Evaluation::~Evaluation() {
@@ -225,6 +233,13 @@ void Evaluation::schedule_what_is_fed() {
       node->drop_use();
     }
   }
+  // What is read by others of the plan is kept by them; with a use of ours it would have to be written to memory.
+  for (Node* node : plan_)
+    for (int i = 0; i < node->input_count(); ++i)
+      if (Node* input = node->input(i); input->schedule == Schedule::used) {
+        input->schedule = Schedule::planned;
+        input->drop_use();
+      }
 }
 
 void Evaluation::run() {
@@ -233,16 +248,19 @@ void Evaluation::run() {
   {
     const TeamLease lease;
     if (plan_.size() == 1 || !state_.fuse) {
+      if (profile_) planned_ = profile_->now();
       for (Node* node : plan_) run_step(&node, 1);
     } else {
       KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, state_.replays) : nullptr;
       if (!kept) workspace_->steps.build(plan_);
+      if (profile_) planned_ = profile_->now();
       Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)
         if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step), kept ? &kept->program(step) : nullptr);
       run_late_steps(steps, kept);
     }
   }
+  const std::size_t operations = plan_.size();
   plan_.clear();
   for (Cell* cell : cells_) {
     if (error_) reverted_ |= cell->revert();
@@ -250,6 +268,7 @@ void Evaluation::run() {
   }
   if (state_.pending.empty()) state_.pending_limit = 1024;
   state_.live_bytes = Storage::live_bytes();
+  if (profile_ && operations > 0) profile_->evaluation(began_, planned_, operations, state_.replays > replays_);
 }
 
 // New values of cells, which nothing in this evaluation reads: when all else is computed, and all memory allocated, so
@@ -267,7 +286,14 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
     else run(step);
   }
   if (!failed_ && groups.allocate_buffers()) {
-    groups.compute_prepared();
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+      const auto compute = [&] {
+        groups.compute_prepared(i);
+        return true;
+      };
+      profile_ ? profile_->step(steps.begin(ready[i]), steps.count(ready[i]), compute) : compute();
+    }
+    groups.forget_prepared();
     for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
   } else {
     groups.give_up();
@@ -278,7 +304,8 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
 
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count, Groups::Kept* kept) {
-  finish_step(nodes, count, count > 1 && workspace_->groups.compute(nodes, count, kept));
+  const auto compute = [&] { return workspace_->groups.compute(nodes, count, kept); };
+  finish_step(nodes, count, count > 1 && (profile_ ? profile_->step(nodes, count, compute) : compute()));
 }
 
 // `computed`: their values are there, else they are computed one by one.
@@ -289,6 +316,7 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
     if (computed) node->set_computed();
+    else if (profile_) compute_profiled(*node);
     else compute(*node);
     failed_ |= node->state() == State::failed;
     if (cell && node->is_computed()) cell->propose(node);
@@ -308,13 +336,21 @@ void Evaluation::compute(Node& node) {
       node.operation->execute(node);
       node.set_computed();
     } catch (Error& error) {
-      if (const Rare* rare = node.rare_if_any()) error.set_module_path(rare->module_path);
+      if (const Rare* rare = node.rare_if_any()) error.set_module_path(std::string(rare->module_path.c_str()));
       throw;
     }
   } catch (...) {
     if (!error_) error_ = std::current_exception();
     node.set_failed(std::current_exception());
   }
+}
+
+void Evaluation::compute_profiled(Node& node) {
+  Node* const nodes[] = {&node};
+  profile_->step(nodes, 1, [&] {
+    compute(node);
+    return true;
+  });
 }
 
 // Takes a node off its owner's list.
@@ -384,6 +420,14 @@ void evaluate(Node* const* roots, int count, bool quietly) {
   if (evaluation.cell_error()) rethrow(evaluation.cell_error());
 }
 
+Explanation explain(Node* const* roots, int count) {
+  ThreadState& state = ThreadState::get();
+  if (state.pending_is_stale.load(std::memory_order_relaxed)) compact(state);
+  Evaluation evaluation(state);
+  evaluation.plan(roots, count);
+  return evaluation.explain();
+}
+
 Node* evaluated(const Tensor& tensor, const char* operation) {
   Node* node = Access::node(tensor, operation);
   if (node->state() == State::pending) evaluate(&node, 1);
@@ -394,11 +438,12 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
   compact(state);
-  std::vector<Node*> roots;
+  List<Node*> roots;
+  roots.reserve(state.pending.size());
   for (const ThreadState::Pending& entry : state.pending)
     if (entry.node->is_held() && entry.node->try_add_use()) roots.push_back(entry.node);
   struct Uses {
-    std::vector<Node*>& nodes;
+    List<Node*>& nodes;
     ~Uses() {
       for (Node* node : nodes) node->drop_use();
     }

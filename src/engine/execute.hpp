@@ -4,6 +4,7 @@
 
 #include "core/node.hpp"
 #include "engine/memory_order.hpp"
+#include "kernels/kernels.hpp"
 
 namespace adjoint::detail {
 
@@ -51,6 +52,8 @@ struct CatAttributes {
   std::int64_t dim;
 };
 void execute_cat(Node& node);
+/// Whether a reshape or a slice copies its computed input, instead of showing it. False for others.
+bool is_copied(const Node& node);
 
 // -- indexing ---------------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,7 @@ struct ConvolutionAttributes {
 };
 /// kernel: a kernels::ConvolutionKind. The sizes are those of the shapes.
 void execute_convolution(Node& node);
+kernels::Convolution convolution_sizes(const Node& node);
 
 enum class Pooling : std::uint8_t { largest_positions, sum, spread };
 struct PoolingAttributes {

@@ -71,10 +71,12 @@ void for_images(std::int64_t images, std::int64_t elements_of_image, const Body&
 
 /// The windows of one spatial dim.
 struct WindowList {
-  std::vector<std::int64_t> begin, end;
+  List<std::int64_t> begin, end;
   kernels::Windows windows;
 
   WindowList(const PoolingAttributes& a, int d, std::int64_t size, std::int64_t count) {
+    begin.reserve(static_cast<std::size_t>(count));
+    end.reserve(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i) {
       if (a.adaptive) {
         begin.push_back(i * size / count);
@@ -92,7 +94,7 @@ struct WindowList {
 
 }  // namespace
 
-void execute_convolution(Node& node) {
+kernels::Convolution convolution_sizes(const Node& node) {
   const Node &a = *node.input(0), &b = *node.input(1);
   const auto kind = static_cast<kernels::ConvolutionKind>(node.operation->kernel);
   const auto& attributes = node.attributes<ConvolutionAttributes>();
@@ -109,6 +111,14 @@ void execute_convolution(Node& node) {
     sizes.padding[d] = attributes.padding[d];
     sizes.dilation[d] = attributes.dilation[d];
   }
+  return sizes;
+}
+
+void execute_convolution(Node& node) {
+  const Node &a = *node.input(0), &b = *node.input(1);
+  const auto kind = static_cast<kernels::ConvolutionKind>(node.operation->kernel);
+  const bool of_weight = kind == kernels::ConvolutionKind::weight;
+  const kernels::Convolution sizes = convolution_sizes(node);
   if (of_weight) node.allocate_value();
   else allocate_channels_last(node);
   if (bytes_of(node) == 0) return;

@@ -105,16 +105,29 @@ void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks
 // A slice is copied rather than keep alive a storage this many times its size.
 constexpr std::size_t kSliceKeeps = 8;
 
+bool is_small_part(const Node& node, const Storage* of) {
+  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
+  return of && bytes * kSliceKeeps <= of->bytes();
+}
+
 void copy_if_small(Node& node) {
   const Value view = node.value;
-  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
-  if (!view.storage || bytes * kSliceKeeps > view.storage->bytes()) return;
+  if (!is_small_part(node, view.storage)) return;
   node.allocate_value();
   copy_row_major(size_of(node.dtype), node.shape, view.data, view.strides, node.value.data);
   view.storage->drop_ref();
 }
 
 }  // namespace
+
+bool is_copied(const Node& node) {
+  const Node& input = *node.input(0);
+  Strides strides;
+  if (node.operation->execute == execute_reshape)
+    return adjoint::numel(node.shape) != 0 &&
+           !reshaped_strides(input.shape, input.value.strides, node.shape, &strides);
+  return node.operation->execute == execute_slice && is_small_part(node, input.value.storage);
+}
 
 void execute_alias(Node& node) {
   const Value& source = node.input(0)->value;

@@ -85,7 +85,12 @@ class Groups {
   void give_up() noexcept;
   /// Allocates what they share; false when there is no memory for it.
   bool allocate_buffers() noexcept;
-  void compute_prepared() noexcept;
+  /// Computes the i-th that was prepared.
+  void compute_prepared(std::size_t i) noexcept {
+    prepared_[i]->program->compute(prepared_[i]->binding, workspace_.get());
+  }
+  /// When all are computed.
+  void forget_prepared() noexcept { count_ = 0; }
 
  private:
   struct Prepared {

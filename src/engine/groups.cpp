@@ -87,9 +87,4 @@ bool Groups::allocate_buffers() noexcept try {
   return false;
 }
 
-void Groups::compute_prepared() noexcept {
-  for (std::size_t i = 0; i < count_; ++i) prepared_[i]->program->compute(prepared_[i]->binding, workspace_.get());
-  count_ = 0;
-}
-
 }  // namespace adjoint::detail

@@ -97,7 +97,7 @@ bool Planner::prepare() {
   // Movement of what is computed already costs nothing, and makes it an input like others.
   for (int i = 0; i < count_; ++i) {
     Node& node = *nodes_[i];
-    if (!is_movement(fusible_kind(node)) || is_inside(node.input(0))) continue;
+    if (!is_movement(fusible_kind(node)) || is_inside(node.input(0)) || node.value.data) continue;
     node.operation->execute(node);
     program_->moved_.push_back(static_cast<std::int16_t>(i));
   }

@@ -40,6 +40,7 @@ class Program {
 
  private:
   friend class Planner;
+  friend class Listing;  // explain.cpp
   static constexpr std::int16_t kNone = -1;
   static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
 

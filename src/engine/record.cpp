@@ -2,6 +2,7 @@
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
+#include "engine/profiler.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -22,8 +23,7 @@ bool is_addressable(const Shape& shape) noexcept {
 
 Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node* const* inputs, int count,
               const void* attributes, std::size_t attribute_bytes) {
-  const bool is_an_inputs =
-      (count > 0 && &shape == &inputs[0]->shape) || (count > 1 && &shape == &inputs[1]->shape);
+  const bool is_an_inputs = (count > 0 && &shape == &inputs[0]->shape) || (count > 1 && &shape == &inputs[1]->shape);
   if (!is_an_inputs && !is_addressable(shape))
     throw ShapeError(std::string(operation.name) + ": the result of shape " + to_string(shape) +
                      " has more elements than can be addressed");
@@ -43,7 +43,8 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node*
   node->requires_grad = requires_grad;
   node->reads = reads;
   if (count) node->set_inputs(inputs, count);
-  if (operation.can_fail && state.scope) node->rare().module_path = state.module_path();
+  if (state.scope && (operation.can_fail || ThreadProfile::is_running()))
+    node->rare().module_path = state.module_path();
   register_pending(*node, state);
   if (state.eager) evaluate(&node, 1);
   else bound_pending(state);

@@ -145,6 +145,10 @@ std::size_t convolution_scratch(ConvolutionKind kind, Dtype dtype, const Convolu
   return library < 0 ? own : std::max(own, static_cast<std::size_t>(library));
 }
 
+const char* convolution_library(ConvolutionKind kind, Dtype dtype, const Convolution& sizes) {
+  return dtype == float32 && onednn::scratch(kind, sizes) >= 0 ? "oneDNN" : "matrix products on patches";
+}
+
 void convolution(ConvolutionKind kind, Dtype dtype, const Convolution& sizes, const void* a, const void* b,
                  void* result, void* scratch) {
   const auto patches = [&](auto zero) {

@@ -25,12 +25,65 @@ const dnnl::engine& engine() {
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+struct Call;
+
 /// A convolution that is ready to run: weights are rearranged into what its implementation likes best.
 struct Plan {
   dnnl::primitive convolution, reorder;  // reorder: of the weights, before it, or after it when they are its result
   memory::desc activations, result, weights, inner_weights, scratchpad;
   bool reorders = false;
   std::size_t bytes = 0;  // of scratch: the inner weights, then oneDNN's own
+  // What calls need beside: kept, so that later ones make none. As many as host threads ever ran the plan at once.
+  mutable std::mutex mutex;
+  mutable std::vector<std::unique_ptr<Call>> calls;
+};
+
+/// Memory objects, which a call points at its operands.
+struct Call {
+  explicit Call(const Plan& plan)
+      : activations(of(plan.activations)),
+        result(of(plan.result)),
+        weights(of(plan.weights)),
+        inner_weights(of(plan.inner_weights)),
+        scratchpad(of(plan.scratchpad)),
+        stream(engine()) {}
+  static memory of(const memory::desc& description) { return memory(description, engine(), DNNL_MEMORY_NONE); }
+  void execute(const dnnl::primitive& primitive, const dnnl_exec_arg_t* arguments, int count) {
+    dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.get(), stream.get(), count, arguments),
+                            "could not execute a primitive");
+  }
+
+  memory activations, result, weights, inner_weights, scratchpad;
+  dnnl::stream stream;
+};
+
+/// A call of a plan, for as long as it lives.
+class Taken {
+ public:
+  explicit Taken(const Plan& plan) : plan_(plan) {
+    {
+      const std::lock_guard lock(plan.mutex);
+      if (!plan.calls.empty()) {
+        call_ = std::move(plan.calls.back());
+        plan.calls.pop_back();
+      }
+    }
+    if (!call_) call_ = std::make_unique<Call>(plan);
+  }
+  ~Taken() {
+    try {
+      const std::lock_guard lock(plan_.mutex);
+      plan_.calls.push_back(std::move(call_));
+    } catch (const std::bad_alloc&) {  // then it is not kept
+    }
+  }
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+  Call* operator->() const noexcept { return call_.get(); }
+
+ private:
+  const Plan& plan_;
+  std::unique_ptr<Call> call_;
 };
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -61,7 +114,7 @@ std::int64_t end_padding(const Convolution& s, int d) {
   return std::max<std::int64_t>(0, (s.out[d] - 1) * s.stride[d] + extent - s.in[d] - s.padding[d]);
 }
 
-Plan make_plan(ConvolutionKind kind, const Convolution& s) {
+void make_plan(ConvolutionKind kind, const Convolution& s, Plan& plan) {
   constexpr auto f32 = memory::data_type::f32;
   constexpr auto last = memory::format_tag::nhwc, any = memory::format_tag::any;
   const memory::desc x({s.batch, s.in_channels, s.in[0], s.in[1]}, f32, last),
@@ -80,7 +133,6 @@ Plan make_plan(ConvolutionKind kind, const Convolution& s) {
 
   const auto forward = describe<dnnl::convolution_forward>(attributes, dnnl::prop_kind::forward_training, algorithm, x,
                                                            free_weights, y, strides, dilations, before, after);
-  Plan plan;
   plan.weights = weights;
   switch (kind) {
     case ConvolutionKind::forward:
@@ -120,7 +172,6 @@ Plan make_plan(ConvolutionKind kind, const Convolution& s) {
     plan.bytes = aligned(plan.inner_weights.get_size());
   }
   plan.bytes += aligned(plan.scratchpad.get_size());
-  return plan;
 }
 
 struct Key {
@@ -152,10 +203,11 @@ std::shared_ptr<const Plan> plan_of(ConvolutionKind kind, const Convolution& siz
     cache.plans.splice(cache.plans.begin(), cache.plans, found);
     return cache.plans.front().second;
   }
-  std::shared_ptr<const Plan> plan;
+  auto plan = std::make_shared<Plan>();
   try {
-    plan = std::make_shared<const Plan>(make_plan(kind, sizes));
+    make_plan(kind, sizes, *plan);
   } catch (const dnnl::error&) {
+    plan.reset();
   }
   cache.plans.emplace_front(key, plan);
   if (cache.plans.size() > kMostPlans) cache.plans.pop_back();
@@ -173,32 +225,32 @@ bool convolution(ConvolutionKind kind, const Convolution& sizes, const float* a,
                  void* scratch) try {
   const auto plan = plan_of(kind, sizes);
   if (!plan) return false;
-  const auto on = [](const memory::desc& description, const void* data) {
-    return memory(description, engine(), const_cast<void*>(data));
-  };
+  const Taken call(*plan);
   auto* free = static_cast<std::byte*>(scratch);
-  void* inner_data = free;
-  if (plan->reorders) free += aligned(plan->inner_weights.get_size());
-  const memory scratchpad = on(plan->scratchpad, free);
-  dnnl::stream stream(engine());
-  if (kind == ConvolutionKind::weight) {
-    const memory weights = on(plan->weights, result),
-                 inner = plan->reorders ? on(plan->inner_weights, inner_data) : weights;
-    plan->convolution.execute(stream, {{DNNL_ARG_SRC, on(plan->activations, a)},
-                                       {DNNL_ARG_DIFF_DST, on(plan->result, b)},
-                                       {DNNL_ARG_DIFF_WEIGHTS, inner},
-                                       {DNNL_ARG_SCRATCHPAD, scratchpad}});
-    if (plan->reorders) plan->reorder.execute(stream, {{DNNL_ARG_FROM, inner}, {DNNL_ARG_TO, weights}});
-  } else {
-    const bool forward = kind == ConvolutionKind::forward;
-    const memory weights = on(plan->weights, b), inner = plan->reorders ? on(plan->inner_weights, inner_data) : weights;
-    if (plan->reorders) plan->reorder.execute(stream, {{DNNL_ARG_FROM, weights}, {DNNL_ARG_TO, inner}});
-    plan->convolution.execute(stream, {{forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, on(plan->activations, a)},
-                                       {DNNL_ARG_WEIGHTS, inner},
-                                       {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, on(plan->result, result)},
-                                       {DNNL_ARG_SCRATCHPAD, scratchpad}});
+  const auto point = [](memory& at, const void* data) { at.set_data_handle(const_cast<void*>(data)); };
+  memory& inner = plan->reorders ? call->inner_weights : call->weights;
+  if (plan->reorders) {
+    point(inner, free);
+    free += aligned(plan->inner_weights.get_size());
   }
-  stream.wait();
+  point(call->scratchpad, free);
+  point(call->activations, a);
+  const bool of_weight = kind == ConvolutionKind::weight, forward = kind == ConvolutionKind::forward;
+  point(call->weights, of_weight ? result : b);
+  point(call->result, of_weight ? b : result);
+  const auto reorder = [&](const memory& from, const memory& to) {
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}};
+    if (plan->reorders) call->execute(plan->reorder, arguments, 2);
+  };
+  if (!of_weight) reorder(call->weights, inner);
+  const dnnl_exec_arg_t arguments[] = {
+      {kind == ConvolutionKind::data ? DNNL_ARG_DIFF_DST : DNNL_ARG_SRC, call->activations.get()},
+      {of_weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, inner.get()},
+      {of_weight ? DNNL_ARG_DIFF_DST : forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, call->result.get()},
+      {DNNL_ARG_SCRATCHPAD, call->scratchpad.get()}};
+  call->execute(plan->convolution, arguments, 4);
+  if (of_weight) reorder(inner, call->weights);
+  call->stream.wait();
   return true;
 } catch (const dnnl::error&) {
   return false;

@@ -154,6 +154,8 @@ void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const M
             void* scratch);
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
                            const Matrix& b) noexcept;
+/// Who computes it: "oneDNN", "CBLAS" or "own kernel".
+const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
 
 // -- convolutions; activations lie channels-last, row-major [batch, height, width, channels], and weights row-major
 //    [out, in / groups, kernel height, kernel width] ------------------------------------------------------------------
@@ -174,6 +176,8 @@ enum class ConvolutionKind : std::uint8_t { forward, data, weight };
 void convolution(ConvolutionKind kind, Dtype dtype, const Convolution& sizes, const void* a, const void* b,
                  void* result, void* scratch);
 std::size_t convolution_scratch(ConvolutionKind kind, Dtype dtype, const Convolution& sizes);
+/// Who computes it: "oneDNN", or "matrix products on patches".
+const char* convolution_library(ConvolutionKind kind, Dtype dtype, const Convolution& sizes);
 
 // -- pooling, channels-last as well ----------------------------------------------------------------------------------
 

@@ -100,6 +100,10 @@ std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int
   return static_cast<std::size_t>(elements) * size_of(dtype);
 }
 
+const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) noexcept {
+  return is_small(dtype, m, n, k) ? "own kernel" : dtype == float32 ? "oneDNN" : "CBLAS";
+}
+
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
             void* scratch) {
   if (m == 0 || n == 0) return;

@@ -1,0 +1,247 @@
+// The plan of a computation in words: exactly what would be computed, and nothing is.
+#include "core/node.hpp"
+#include "engine/cost.hpp"
+#include "engine/explain.hpp"
+#include "engine/memory_order.hpp"
+#include "message_of.hpp"
+#include "ops/table/table.hpp"
+
+#include <adjoint/adjoint.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ad = adjoint;
+namespace nn = adjoint::nn;
+using ad::Explanation;
+using ad::Tensor;
+using ad::detail::Access;
+using ad::detail::Node;
+
+namespace {
+
+Tensor computed(const ad::Shape& shape, ad::Dtype dtype = ad::float32) {
+  Tensor x = ad::randn(shape, dtype);
+  ad::eval(x);
+  return x;
+}
+
+bool has(const Explanation& explanation, const std::string& text) {
+  return explanation.text.find(text) != std::string::npos;
+}
+
+std::int64_t bytes(const Explanation& explanation) { return explanation.bytes_read + explanation.bytes_written; }
+
+/// Inputs, results and what is kept for the derivative.
+void check_one_pass(const char* name, const Tensor& result, std::int64_t expected) {
+  CAPTURE(name);
+  const Explanation plan = ad::explain(result);
+  CAPTURE(plan.text);
+  CHECK(plan.steps == 1);
+  CHECK(static_cast<double>(bytes(plan)) <= 1.1 * static_cast<double>(expected));
+  CHECK(static_cast<double>(bytes(plan)) >= 0.9 * static_cast<double>(expected));
+  CHECK_FALSE(result.is_computed());
+}
+
+}  // namespace
+
+TEST_CASE("nothing is computed, and the plan says what would be") {
+  const Tensor x = computed({8, 16}), y = computed({16});
+  const Tensor result = ad::tanh(x * y + 2);
+  const Explanation plan = ad::explain(result);
+  CHECK_FALSE(result.is_computed());
+  CHECK(plan.steps == 1);
+  CHECK(plan.operations == 3);
+  CHECK(plan.bytes_read == 4 * (8 * 16 + 16 + 1));
+  CHECK(plan.bytes_written == 4 * 8 * 16);
+  CHECK(plan.flops == 3 * 8 * 16);
+  CAPTURE(plan.text);
+  CHECK(has(plan,
+            "1 step for 3 operations: reads 580 B, writes 512 B, 384 flop\n"
+            "\n"
+            "in0 = float32 (8, 16)\n"
+            "in1 = float32 (16,)\n"
+            "\n"
+            "step 1: program of 3 instructions on 128 elements, 128 at a time, in "));
+  CHECK(has(plan, "  reads 580 B, writes 512 B, 384 flop\n"));
+  CHECK(has(plan,
+            "  %0 = mul(in0, in1)  float32 (8, 16)  buffer 2\n"
+            "  %1 = add(%0, 2)     float32 (8, 16)  buffer 1\n"
+            "  %2 = tanh(%1)       float32 (8, 16)  output, over in0 if free\n"));
+  std::ostringstream out;
+  out << plan;
+  CHECK(out.str() == plan.text);
+  CHECK(ad::allclose(result, ad::tanh(x * y + 2)));
+}
+
+TEST_CASE("composites are one step that reads its inputs and writes its results") {
+  const Tensor x = computed({64, 1024}), weight = computed({1024}), bias = computed({1024});
+  const std::int64_t n = 4 * 64 * 1024;
+  check_one_pass("softmax", ad::softmax(x, -1), 2 * n);
+  check_one_pass("log_softmax", ad::log_softmax(x, -1), 2 * n);
+  check_one_pass("layer_norm", ad::layer_norm(x, {1024}, weight, bias), 2 * n);
+  check_one_pass("gelu", ad::gelu(x), 2 * n);
+  // What is written in the call itself would be held until it returns.
+  const auto tempered = [](const Tensor& scores) {
+    return ad::softmax(ad::where(scores > 0, scores / 0.7, -INFINITY), -1);
+  };
+  const Tensor own = tempered(x);
+  check_one_pass("of a user", own, 2 * n);
+}
+
+TEST_CASE("without fusion each operation is a step") {
+  const Tensor x = computed({64, 1024});
+  ad::engine::Options options;
+  options.fusion = false;
+  const ad::engine::OptionsGuard guard(options);
+  const Explanation plan = ad::explain(ad::softmax(x, -1));
+  CHECK(plan.steps == 6);
+  CHECK(bytes(plan) > 3 * 2 * 4 * 64 * 1024);
+}
+
+TEST_CASE("library calls, their sizes, and views") {
+  const Tensor x = computed({64, 784}), w = computed({256, 784});
+  Explanation plan = ad::explain(ad::matmul(x, w.t()));
+  CHECK(plan.steps == 1);
+  CHECK(plan.operations == 2);
+  CHECK(plan.flops == 2 * 64 * 256 * 784);
+  CHECK(plan.bytes_read == 4 * (64 * 784 + 256 * 784));
+  CHECK(plan.bytes_written == 4 * 64 * 256);
+  CHECK(has(plan, "step 1: matrix product by oneDNN, m = 64, n = 256, k = 784"));
+  CHECK(has(plan, "%0 = permute(in0)  float32 (784, 256) strides (1, 784)"));
+  plan = ad::explain(ad::matmul(computed({3, 40, 50}, ad::float64), computed({3, 50, 60}, ad::float64)));
+  CHECK(has(plan, "matrix product by CBLAS, 3 times m = 40, n = 60, k = 50"));
+  CHECK(plan.flops == 2 * 3 * 40 * 60 * 50);
+  CHECK(has(ad::explain(ad::matmul(computed({4, 4}), computed({4, 4}))), "by own kernel"));
+  plan = ad::explain(ad::conv2d(computed({2, 3, 8, 8}), computed({5, 3, 3, 3})));
+  CHECK(has(plan, "convolution by oneDNN, 2 images of 8 x 8, 3 to 5 channels, kernel 3 x 3"));
+  CHECK(has(plan, "float32 (2, 5, 6, 6) strides (180, 1, 30, 5)"));
+  CHECK(plan.flops == 2 * 2 * 5 * 6 * 6 * 3 * 3 * 3);
+}
+
+TEST_CASE("what is read twice, repeated, or gathered counts as what lies in memory") {
+  const Tensor x = computed({32, 32}), row = computed({1, 32});
+  CHECK(ad::explain(x * x.t() + row.expand({32, 32})).bytes_read == 4 * (32 * 32 + 32));
+  CHECK(ad::explain(x + x.detach()).bytes_read == 4 * 32 * 32);
+  const Tensor table = computed({1000, 8}), index = ad::tensor({3, 5});
+  const Explanation plan = ad::explain(ad::index_select(table, 0, index));
+  CAPTURE(plan.text);
+  CHECK(plan.bytes_read < 1000);
+}
+
+TEST_CASE("held values and cells that the same work feeds are part of the plan") {
+  Tensor w = computed({16}).requires_grad_();
+  const Tensor a = ad::exp(w * 2), b = ad::sin(a);
+  Tensor loss = ad::sum(a * 3);
+  const auto operations = [&] { return ad::explain(loss).operations; };
+  CHECK(operations() == 5);  // b as well
+  loss.backward();
+  CHECK(operations() > 5);
+  const Explanation plan = ad::explain(loss);
+  ad::eval(loss);
+  CHECK(b.is_computed());
+  CHECK(w.grad().is_computed());
+  CHECK(has(plan, "output"));
+  CHECK(has(ad::explain(loss, b), "nothing to compute\noutput 0 is computed already\noutput 1 is computed already\n"));
+  CHECK(ad::explain(loss).steps == 0);
+}
+
+TEST_CASE("a look after backward() writes no more to memory than the step itself does") {
+  const Tensor x = computed({64, 256});
+  const auto loss_and_gradient = [&] {
+    Tensor w = x.detach().requires_grad_();
+    Tensor loss = ad::mean(ad::gelu(ad::tanh(w)));
+    loss.backward();
+    return std::make_pair(loss, w);
+  };
+  const auto [loss, w] = loss_and_gradient();
+  const Tensor gradient = w.grad();
+  CHECK(ad::explain(loss).bytes_written == ad::explain(loss, gradient).bytes_written);
+  CHECK(ad::explain(loss).bytes_written < 5 * 4 * 64 * 256);
+}
+
+TEST_CASE("new values of leaves come last") {
+  Tensor w = computed({8}).requires_grad_();
+  ad::sum(w * w).backward();
+  ad::eval(w.grad());
+  {
+    const ad::NoGradGuard guard;
+    w.sub_(w.grad() * 0.1);
+  }
+  const Explanation plan = ad::explain(w);
+  CAPTURE(plan.text);
+  CHECK(plan.steps == 1);
+  CHECK(has(plan, "new values of leaves\n"));
+  CHECK(has(plan, "leaf("));
+}
+
+TEST_CASE("failed and undefined tensors") {
+  const Tensor bad = ad::gather(computed({3}), 0, ad::tensor({7}));
+  CHECK_THROWS_AS(ad::eval(bad), ad::ValueError);
+  const Tensor sum = ad::tanh(bad + 1);
+  CHECK(has(ad::explain(bad), "output 0 has failed"));
+  CHECK(has(ad::explain(sum), "whose computation has failed"));
+  CHECK_THROWS_AS(ad::eval(sum), ad::ValueError);
+  CHECK(message_of([] { ad::explain(Tensor()); }).find("explain") != std::string::npos);
+}
+
+TEST_CASE("memory is as before") {
+  const Tensor x = computed({512, 512});
+  const Tensor y = ad::slice(ad::tanh(ad::matmul(x, x)), 0, 3, 5);
+  ad::memory::reset_peak();
+  const ad::memory::Stats before = ad::memory::stats();
+  ad::explain(y);
+  CHECK(ad::memory::stats().live == before.live);
+  CHECK(ad::memory::stats().peak == before.peak);
+}
+
+// The layouts that explain() tells follow from shapes and operations; each operation of the table has to keep to them.
+TEST_CASE("values lie as explain() expects") {
+  int checked = 0;
+  const auto check = [&](const ad::table::Row& row, const ad::table::Case& sample, ad::Dtype dtype) {
+    const auto arrays = ad::table::draw(sample.inputs, 5);
+    std::vector<Tensor> inputs;
+    for (std::size_t i = 0; i < arrays.size(); ++i)
+      inputs.push_back(ad::table::place(arrays[i], sample.inputs[i].layout, dtype));
+    const std::vector<Tensor> results = sample.call(inputs);
+    // What is pending, each after its inputs.
+    std::vector<Node*> plan;
+    std::set<Node*> seen;
+    const std::function<void(Node*)> visit = [&](Node* node) {
+      if (node->state() != ad::detail::State::pending || !seen.insert(node).second) return;
+      for (int i = 0; i < node->input_count(); ++i) visit(node->input(i));
+      plan.push_back(node);
+    };
+    std::vector<Tensor> held;
+    for (const Tensor& result : results) visit(Access::node(result));
+    for (Node* node : plan) held.push_back(Access::share(node));
+    std::vector<ad::Strides> expected;
+    {
+      const ad::detail::Layouts layouts(plan);
+      for (const Node* node : plan) expected.push_back(node->value.strides);
+    }
+    ad::eval(results);
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      const Node& node = *plan[i];
+      if (ad::numel(node.shape) <= 1) continue;
+      ++checked;
+      if (ad::detail::same_places(node.shape, expected[i], node.value.strides)) continue;
+      CAPTURE(row.name);
+      CAPTURE(sample.label);
+      CAPTURE(node.operation->name);
+      CAPTURE(node.shape);
+      CAPTURE(expected[i]);
+      CHECK(node.value.strides == expected[i]);
+    }
+  };
+  for (const ad::table::Row& row : ad::table::rows())
+    for (const ad::table::Case& sample : row.cases) check(row, sample, ad::float64);
+  CHECK(checked > 1000);
+}
