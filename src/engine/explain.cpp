@@ -292,15 +292,17 @@ class Listing {
       const Node& node = *nodes[external.member]->input(external.input);
       const Program::Value& value = p.values_[at(external.value)];
       names[at(external.value)] = name(node);
-      if (value.place == Place::loaded)
-        lines.push_back({"load " + name(node), "", "into " + buffer_of(value) + ", for each block"});
-      else if (value.place == Place::constant)
+      if (value.place == Place::constant)
         lines.push_back({"load " + name(node), "", "into " + buffer_of(value) + ", once"});
     }
     for (const Program::Instruction& instruction : p.instructions_) {
       std::string text;
       for (int k = 0; k < instruction.inputs; ++k) text += (k ? ", " : "") + names[at(instruction.input[k])];
       const Program::Value& value = p.values_[at(instruction.output)];
+      if (instruction.kind == Program::Instruction::Kind::load) {
+        lines.push_back({"load " + names[at(instruction.output)], "", "into " + buffer_of(value) + ", for each block"});
+        continue;
+      }
       std::string& own = names[at(instruction.output)] = new_name();
       if (instruction.member == Program::kNone) {
         lines.push_back({own + " = expand(" + text + ")", "", buffer_of(value)});
@@ -323,8 +325,10 @@ class Listing {
       lines.push_back({own + " = " + node.operation->name + "(" + text + ")", type_of(node), std::move(where)});
     }
     for (const std::int16_t member : p.aliases_) lines.push_back(line(*nodes[member]));
-    std::string title =
-        "program of " + counted(static_cast<std::int64_t>(p.instructions_.size()), "instruction") + " on ";
+    const auto instructions = std::count_if(
+        p.instructions_.begin(), p.instructions_.end(),
+        [](const Program::Instruction& instruction) { return instruction.kind != Program::Instruction::Kind::load; });
+    std::string title = "program of " + counted(instructions, "instruction") + " on ";
     title += p.has_rows_ ? counted(p.rows_, "row") + " of " + std::to_string(p.length_) : counted(p.rows_, "element");
     title += ", " + std::to_string(p.block_) + " at a time";
     if (p.buffers_ > 0) title += ", in " + counted(p.buffers_, "buffer") + " of " + decimal(p.buffer_bytes_, "B");
