@@ -253,6 +253,28 @@ TEST_CASE("forcing a loss before backward() repeats nothing afterwards") {
   CHECK(executions == before + 2);
 }
 
+TEST_CASE("matrix products and convolutions of a loss that was looked at are not computed again by its gradients") {
+  const Tensor images = ad::randn({2, 1, 6, 6}), kernel = ad::randn({3, 1, 3, 3}).requires_grad_(),
+               w = ad::randn({48, 5}).requires_grad_(), v = ad::randn({5, 2}).requires_grad_();
+  const auto loss_of = [&] {
+    const Tensor features = ad::relu(counted(ad::conv2d(images, kernel)));
+    const Tensor hidden = ad::tanh(counted(ad::matmul(ad::reshape(features, {2, 48}), w)));
+    return ad::nn::mse_loss(counted(ad::matmul(hidden, v)), ad::ones({2, 2}));
+  };
+  for (const bool looks : {false, true}) {
+    const int before = executions;
+    const Tensor loss = loss_of();
+    if (looks) {
+      loss.item<float>();
+      CHECK(executions == before + 3);
+    }
+    loss.backward();
+    ad::eval(kernel.grad(), w.grad(), v.grad());
+    CHECK(executions == before + 3);
+    for (const Tensor& parameter : {kernel, w, v}) parameter.set_grad({});
+  }
+}
+
 TEST_CASE("a loop that never looks stays bounded: in nodes") {
   auto& pending = ad::detail::ThreadState::get().pending;
   const Tensor x = ad::ones({});

@@ -1,5 +1,6 @@
 // Reductions. How the terms are grouped depends on shapes and strides alone: by rows where the reduced dims lie
 // contiguously, by columns where the innermost kept ones do, else on a copy that is ordered so.
+#include "core/pool.hpp"
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
 #include "kernels/kernels.hpp"
@@ -7,7 +8,6 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 namespace adjoint::detail {
 namespace {
@@ -44,7 +44,7 @@ void by_rows(const Job& job, const std::byte* input, std::int64_t rows, std::int
   const bool position = job.reduce == Reduce::argmax || job.reduce == Reduce::argmin;
   if (n > kBlock && !position) {
     const std::int64_t blocks = (n + kBlock - 1) / kBlock;
-    std::vector<std::byte> partial(static_cast<std::size_t>(rows * blocks * result));
+    List<std::byte> partial(static_cast<std::size_t>(rows * blocks * result));
     parallel_for(rows * blocks, [&](std::int64_t i) {
       const std::int64_t row = i / blocks, first = i % blocks * kBlock;
       reduce_rows(job, 1, std::min(kBlock, n - first), input + (row * row_stride + first) * element, 0,
@@ -80,7 +80,7 @@ void by_columns(const Job& job, std::int64_t n) {
   outer_dims.erase(outer_dims.size() - 1);
   const std::int64_t columns = job.kept.back(), outer = numel(outer_dims);
   const std::int64_t blocks = (n + kColumnRows - 1) / kColumnRows;
-  std::vector<std::byte> partial(static_cast<std::size_t>(outer * (blocks - 1) * columns * element));
+  List<std::byte> partial(static_cast<std::size_t>(outer * (blocks - 1) * columns * element));
   const auto sum_of = [&](std::int64_t o, std::int64_t block) {
     return block == 0 ? job.output + o * columns * element
                       : partial.data() + (o * (blocks - 1) + block - 1) * columns * element;
