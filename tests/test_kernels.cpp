@@ -404,7 +404,9 @@ Survey survey(const Function& function) {
 }  // namespace
 
 TEST_CASE("float32 functions, over all numbers that matter" * doctest::test_suite("slow")) {
+  const char* only = std::getenv("ADJOINT_TEST_FUNCTION");
   for (const Function& function : kFunctions) {
+    if (only && std::string(only) != function.name) continue;
     const Survey result = survey(function);
     std::string line = std::string(function.name) + ":";
     for (std::size_t t = 0; t < result.worst.size(); ++t) {
