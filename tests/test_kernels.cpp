@@ -226,7 +226,7 @@ const Function kFunctions[] = {
     {"log1p", Tile::log1p, [](auto x) { return std::log1p(x); }, 1.5, 1.5},
     {"sin", Tile::sin, [](auto x) { return std::sin(x); }, 1, 1},
     {"cos", Tile::cos, [](auto x) { return std::cos(x); }, 1, 1},
-    {"tan", Tile::tan, [](auto x) { return std::tan(x); }, 2, 2.5},
+    {"tan", Tile::tan, [](auto x) { return std::tan(x); }, 2.25, 2.5},
     {"asin", Tile::asin, [](auto x) { return std::asin(x); }, 1.5, 1.5},
     {"acos", Tile::acos, [](auto x) { return std::acos(x); }, 1.5, 1.5},
     {"atan", Tile::atan, [](auto x) { return std::atan(x); }, 1.5, 1.5},
