@@ -235,7 +235,7 @@ const Function kFunctions[] = {
     {"tanh", Tile::tanh, [](auto x) { return std::tanh(x); }, 2, 2.5},
     {"erf", Tile::erf, [](auto x) { return std::erf(x); }, 1.5, 1.5},
     {"sigmoid", Tile::sigmoid, [](auto x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); },
-     2, 2},
+     2.25, 2},
     {"softplus", Tile::softplus,
      [](auto x) { return std::log1p(std::exp(-std::fabs(x))) + (x > 0   ? x
                                                                 : x < 0 ? 0
