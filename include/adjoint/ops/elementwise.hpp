@@ -4,6 +4,8 @@
 // Sums and products of integers wrap around; elsewhere a whole number that the dtype cannot hold is a ValueError, but
 // comparisons take it as it is.
 // Where a derivative does not exist the subgradient is PyTorch's, given with the operation.
+// Functions of float32 are within two units in the last place of the exact value (tan and sigmoid: 2.25), of float64
+// within two and a half; nothing is flushed to zero (docs/accuracy.md).
 #pragma once
 
 #include <adjoint/tensor.hpp>
