@@ -683,7 +683,7 @@ std::vector<std::string> declared_operations(const std::string& include_director
                                    include_directory + "/adjoint/nn/losses.hpp"};
   for (const auto& entry : std::filesystem::directory_iterator(include_directory + "/adjoint/ops"))
     headers.push_back(entry.path().string());
-  const std::regex function(R"((?:^|\s)(?:Tensor|ValuesIndices|std::vector<Tensor>|bool)\s+([A-Za-z_]\w*)\s*\()");
+  const std::regex function(R"((?:^|\s)(?:Tensor|ValuesIndices|std::vector<Tensor>|TensorList|bool)\s+([A-Za-z_]\w*)\s*\()");
   const std::regex several(R"(ADJOINT_BINARY\((\w+)\))");
   std::set<std::string> names;
   for (const std::string& header : headers) {
