@@ -52,7 +52,8 @@ std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
 std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
   std::uint64_t hash = plan.size();
   for (const Node* node : plan) {
-    hash = mixed(hash, reinterpret_cast<std::uintptr_t>(node->operation));
+    // From one of ours on, so that runs do not differ by where the program is loaded.
+    hash = mixed(hash, reinterpret_cast<std::uintptr_t>(node->operation) - reinterpret_cast<std::uintptr_t>(&kLeaf));
     if (!node->shape.empty()) hash += static_cast<std::uint64_t>(node->shape[0]);
   }
   return mixed(hash, 1);

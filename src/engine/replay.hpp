@@ -44,7 +44,7 @@ class Plans {
   };
   void make_room();
 
-  static constexpr int kSeen = 256;
+  static constexpr int kSeen = 1024;
   std::uint64_t seen_[kSeen] = {};  // hashes, by their lower bits
   std::uint64_t uses_ = 0;
   std::vector<Entry> entries_;
