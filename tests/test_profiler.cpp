@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -142,7 +143,10 @@ TEST_CASE("threads compute while a profile ends and is read") {
   std::vector<std::thread> threads;
   for (int i = 0; i < 3; ++i)
     threads.emplace_back([&] {
-      while (!done) ad::eval(ad::sin(ad::ones({64})) * 2);
+      while (!done) {
+        ad::eval(ad::sin(ad::ones({64})) * 2);
+        std::this_thread::sleep_for(std::chrono::microseconds(200));  // or the traces grow while they are read
+      }
     });
   for (int i = 0; i < 20; ++i) {
     Profile profile;
