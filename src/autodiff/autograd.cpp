@@ -67,7 +67,7 @@ Tensor checked_cotangent(const char* operation, const Tensor& output, const Tens
 
 void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, bool create_graph) const {
   const Tensor cotangent = checked_cotangent("backward", *this, gradient, create_graph);
-  const DifferentiableGraph graph("backward", *this);
+  const DifferentiableGraph graph("backward", {*this});
   List<std::pair<Cell*, int>> cells;  // and where in the graph; several values of one cell may be there
   cells.reserve(16);
   for (int i = 0; i < graph.size(); ++i) {
@@ -94,7 +94,7 @@ void Tensor::backward(const Tensor& gradient, std::optional<bool> retain_graph, 
   List<char> visited;
   {
     const GradMode mode(create_graph);
-    const List<Tensor> gradients = pull_back(graph, *this, cotangent, leaves, &visited);
+    const List<Tensor> gradients = pull_back(graph, {*this}, {cotangent}, leaves, &visited);
     // The last layer's first, as the gradients themselves: what is added up first is computed first.
     for (std::size_t i = leaves.size(); i-- > 0;) {
       if (!gradients[i].defined()) continue;

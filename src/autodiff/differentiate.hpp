@@ -10,20 +10,6 @@
 
 namespace adjoint::detail {
 
-/// Some tensors, one after another.
-struct TensorSpan {
-  TensorSpan(const Tensor& one) noexcept : first(&one), count(1) {}
-  template <class Allocator>
-  TensorSpan(const std::vector<Tensor, Allocator>& list) noexcept : first(list.data()), count(list.size()) {}
-  const Tensor* begin() const noexcept { return first; }
-  const Tensor* end() const noexcept { return first + count; }
-  const Tensor& operator[](std::size_t i) const noexcept { return first[i]; }
-  std::size_t size() const noexcept { return count; }
-
-  const Tensor* first;
-  std::size_t count;
-};
-
 /// The nodes through which the outputs may be differentiated, each after its inputs. Linked while this lives, so that
 /// releasing one does not take another away.
 class DifferentiableGraph {

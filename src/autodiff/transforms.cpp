@@ -56,13 +56,13 @@ Tensor differentiable_gradient(const char* operation, const Traced& traced) {
   const Tensor& y = checked_scalar(operation, traced.outputs);
   const EnableGradGuard enable;
   const DifferentiableGraph graph(operation, traced.outputs);
-  return or_zeros(pull_back(graph, traced.outputs, ones_like(y), traced.inputs)[0], traced.inputs[0]);
+  return or_zeros(pull_back(graph, traced.outputs, {ones_like(y)}, traced.inputs)[0], traced.inputs[0]);
 }
 
 Tensor pushed(const char* operation, const Tensor& gradient, const Traced& traced, const Tensor& v) {
   const GradMode mode(traced.nested);
-  const DifferentiableGraph graph(operation, gradient);
-  return or_zeros(push_forward(graph, gradient, traced.inputs, v)[0], traced.inputs[0]);
+  const DifferentiableGraph graph(operation, {gradient});
+  return or_zeros(push_forward(graph, {gradient}, traced.inputs, {v})[0], traced.inputs[0]);
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ std::pair<Tensor, Tensor> value_and_grad(const char* operation, const FunctionRe
   const Tensor& y = checked_scalar(operation, traced.outputs);
   const GradMode mode(traced.nested);
   const DifferentiableGraph graph(operation, traced.outputs);
-  const Tensor gradient = pull_back(graph, traced.outputs, ones_like(y), traced.inputs)[0];
+  const Tensor gradient = pull_back(graph, traced.outputs, {ones_like(y)}, traced.inputs)[0];
   return {outputs_of(traced)[0], or_zeros(gradient, x)};
 }
 
