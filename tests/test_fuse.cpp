@@ -25,13 +25,6 @@ using ad::detail::ThreadState;
 
 namespace {
 
-/// Nodes are computed one by one while it lives.
-class OneByOne {
- public:
-  OneByOne() { ThreadState::get().fuse = false; }
-  ~OneByOne() { ThreadState::get().fuse = true; }
-};
-
 template <class T>
 bool same_elements(const Tensor& a, const Tensor& b) {
   const std::vector<T> x = a.to_vector<T>(), y = b.to_vector<T>();
@@ -84,7 +77,7 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
   const std::vector<Tensor> together = results();
   std::vector<Tensor> alone, others_alone;
   {
-    const OneByOne guard;
+    const ad::engine::OptionsGuard one_by_one({false, true, true});
     alone = results();
     others_alone = results_of(others);
   }
@@ -357,7 +350,7 @@ TEST_CASE("a program serves every group of its structure") {
         evaluate_by(kept, together);
         for (std::size_t i = 0; i < before.size(); ++i) CHECK(kept[i].get() == before[i]);
         ad::manual_seed(time);
-        const OneByOne guard;
+        const ad::engine::OptionsGuard one_by_one({false, true, true});
         const std::vector<Tensor> alone = function(x, scale, moved);
         for (std::size_t i = 0; i < alone.size(); ++i) CHECK(same_bits(together[i], alone[i]));
       }
@@ -373,7 +366,7 @@ TEST_CASE("a program serves every group of its structure") {
         const Tensor y = ad::exp(std::move(x) * 2) + 1;
         evaluate_by(kept, {y});
         if (held) CHECK(other.to_vector<float>() == before);
-        const OneByOne guard;
+        const ad::engine::OptionsGuard one_by_one({false, true, true});
         CHECK(same_bits(y, ad::exp(ad::tensor(before).reshape({n, 3}) * 2) + 1));
       }
       // What is one input may be two.
@@ -383,7 +376,7 @@ TEST_CASE("a program serves every group of its structure") {
         ad::eval(a, b);
         const Tensor y = ad::exp(a * b) + b;
         evaluate_by(kept, {y});
-        const OneByOne guard;
+        const ad::engine::OptionsGuard one_by_one({false, true, true});
         CHECK(same_bits(y, ad::exp(a * b) + b));
       }
       // And one that lies in memory in another way is read in another way.
@@ -392,7 +385,7 @@ TEST_CASE("a program serves every group of its structure") {
         ad::eval(x);
         const Tensor y = ad::exp(x * 2) + 1;
         evaluate_by(kept, {y});
-        const OneByOne guard;
+        const ad::engine::OptionsGuard one_by_one({false, true, true});
         CHECK(same_bits(y, ad::exp(x * 2) + 1));
       }
     }
@@ -464,7 +457,7 @@ TEST_CASE("what stays inside is no tensor") {
   CHECK(peak_of([&] { ad::eval(y); }) < bytes + bytes / 4);
   y = recorded();
   {
-    const OneByOne guard;
+    const ad::engine::OptionsGuard one_by_one({false, true, true});
     CHECK(peak_of([&] { ad::eval(y); }) > bytes + bytes / 4);
   }
   // A result takes the memory of an input that nobody reads any more.

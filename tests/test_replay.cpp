@@ -30,12 +30,6 @@ void keep(const std::function<Tensor()>& f) {
   REQUIRE(is_replayed(f));
 }
 
-class WithoutReplay {
- public:
-  WithoutReplay() { ThreadState::get().replay = false; }
-  ~WithoutReplay() { ThreadState::get().replay = true; }
-};
-
 }  // namespace
 
 TEST_CASE("a plan is kept when it is seen for the second time, and values are not part of it") {
@@ -49,7 +43,7 @@ TEST_CASE("a plan is kept when it is seen for the second time, and values are no
   CHECK(is_replayed([&] { return f(y, x, 2); }));
   const Tensor again = f(y, x, 3);
   ad::eval(again);
-  const WithoutReplay guard;
+  const ad::engine::OptionsGuard without_replay({true, false, true});
   CHECK_FALSE(is_replayed(first));
   CHECK(ad::equal(again, f(y, x, 3)));
 }
@@ -109,7 +103,7 @@ TEST_CASE("inputs that lie in another way are found by the program of the step")
     CHECK(is_replayed([&] { return f(other, y); }));
     const Tensor replayed = f(other, y), both = f(other, other);
     ad::eval(replayed, both);
-    const WithoutReplay guard;
+    const ad::engine::OptionsGuard without_replay({true, false, true});
     CHECK(ad::equal(replayed, f(other, y)));
     CHECK(ad::equal(both, f(other, other)));
   }
@@ -124,7 +118,7 @@ TEST_CASE("random numbers and the positions of slices are operands") {
     const Tensor noisy = ad::slice(x, 0, i, i + 2) * 3 + ad::rand({2, 5});
     ad::eval(noisy);
     CHECK((replays() > before) == (i > 1));
-    const WithoutReplay guard;
+    const ad::engine::OptionsGuard without_replay({true, false, true});
     ad::manual_seed(i);
     CHECK(ad::equal(noisy, ad::slice(x, 0, i, i + 2) * 3 + ad::rand({2, 5})));
   }
@@ -156,7 +150,7 @@ TEST_CASE("training with and without replay has the same bits") {
   const std::uint64_t before = replays();
   const std::vector<Tensor> replayed = parameters_after_training();
   CHECK(replays() >= before + 5);
-  const WithoutReplay guard;
+  const ad::engine::OptionsGuard without_replay({true, false, true});
   const std::vector<Tensor> planned = parameters_after_training();
   for (std::size_t i = 0; i < planned.size(); ++i) CHECK(ad::equal(replayed[i], planned[i]));
 }

@@ -28,12 +28,6 @@ decltype(auto) visit(Dtype dtype, F&& f) {
   return f(bool());
 }
 
-/// The elements, whatever they are. Computes.
-inline const std::byte* bytes_of(const Tensor& tensor) {
-  return visit(tensor.dtype(),
-               [&](auto type) { return reinterpret_cast<const std::byte*>(tensor.data<decltype(type)>()); });
-}
-
 /// Memory for the elements of a tensor to be, aligned for any vector kernel.
 class HostBuffer {
  public:
