@@ -122,13 +122,12 @@ Rare& Node::rare() {
 }
 
 void Node::allocate_value() {
-  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(shape)) * size_of(dtype);
   value.strides = row_major_strides(shape);
   value.storage = nullptr;
   if (adjoint::numel(shape) <= 1) {
     value.data = inline_value_;
   } else {
-    value.storage = Storage::allocate(bytes);
+    value.storage = Storage::allocate(bytes());
     value.data = value.storage->data();
   }
 }

@@ -116,7 +116,11 @@ class Node {
   State state() const noexcept { return state_.load(std::memory_order_acquire); }
   bool is_computed() const noexcept { return state() == State::computed; }
   /// Whether the derivative reads the node's own value, and may still be asked for.
-  bool keeps_own_value() const noexcept { return (reads & kReadsOutput) && requires_grad && !released_by; }
+  bool keeps_own_value() const noexcept { return (reads_later() & kReadsOutput) != 0; }
+  /// The same for the value of an input.
+  bool keeps_input(int i) const noexcept { return i < kInlineInputs && (reads_later() >> i & 1); }
+  /// What the derivative reads, as far as it may still be asked for.
+  std::uint8_t reads_later() const noexcept { return requires_grad && !released_by ? reads : std::uint8_t{0}; }
   /// After `value` was set: lets go of what only the computation needed.
   void set_computed() noexcept;
   void set_failed(std::exception_ptr error);
@@ -125,6 +129,8 @@ class Node {
   Rare& rare();
   const Rare* rare_if_any() const noexcept { return rare_.get(); }
 
+  /// Of the elements, each once.
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(adjoint::numel(shape)) * size_of(dtype); }
   /// The elements' memory for a result of this node's shape: inline for a single one, else a new storage.
   void allocate_value();
   /// The value of another node, seen through `strides` from `offset` elements on.

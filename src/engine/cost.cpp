@@ -9,9 +9,7 @@
 namespace adjoint::detail {
 namespace {
 
-std::int64_t bytes_of(const Node& node) noexcept {
-  return numel(node.shape) * static_cast<std::int64_t>(size_of(node.dtype));
-}
+std::int64_t bytes_of(const Node& node) noexcept { return static_cast<std::int64_t>(node.bytes()); }
 
 /// Of the elements that lie in memory.
 std::int64_t distinct_bytes(const Node& node) noexcept {
@@ -20,18 +18,6 @@ std::int64_t distinct_bytes(const Node& node) noexcept {
   for (int i = 0; i < node.shape.size(); ++i)
     if (node.value.strides[i] != 0 || node.shape[i] == 0) elements *= node.shape[i];
   return elements * static_cast<std::int64_t>(size_of(node.dtype));
-}
-
-bool copies(const Node& node) {
-  return node.input_count() == 1 && node.input(0)->value.strides.size() == node.input(0)->shape.size() &&
-         is_copied(node);
-}
-
-bool is_view(const Node& node) {
-  const auto execute = node.operation->execute;
-  if (execute == execute_reshape || execute == execute_slice) return !copies(node);
-  return execute == execute_alias || execute == execute_broadcast || execute == execute_permute ||
-         execute == execute_flip;
 }
 
 /// What is read, each once: the same memory seen in two ways counts once.
@@ -86,9 +72,9 @@ std::int64_t flops_of(const Node& node) {
 
 Cost cost_of_one(const Node& node) {
   const auto execute = node.operation->execute;
-  if (is_view(node)) return {};
+  if (shows_input(node)) return {};
   Cost cost{0, bytes_of(node), flops_of(node)};
-  if (copies(node)) {
+  if (is_copied(node)) {
     cost.bytes_read = cost.bytes_written;
     return cost;
   }
@@ -108,29 +94,26 @@ Cost cost_of(Node* const* nodes, int count) {
   if (count == 1) return cost_of_one(*nodes[0]);
   if (count > kMostMembers) return {};  // new leaves of cells
   for (int i = 0; i < count; ++i) nodes[i]->mark = i;
-  const auto is_member = [&](const Node& node) {
-    return node.mark >= 0 && node.mark < count && nodes[node.mark] == &node;
-  };
+  const auto is_inside = [&](const Node& node) { return is_member(nodes, count, node); };
   Cost cost;
   Reads reads;
   bool is_moved[kMostMembers] = {}, is_result[kMostMembers] = {};
   int readers[kMostMembers] = {};
+  find_moved(nodes, count, is_moved);
   for (int i = 0; i < count; ++i) {
     const Node& node = *nodes[i];
-    // What shows an input in another form is an input.
-    is_moved[i] = is_movement(fusible_kind(node)) && (!is_member(*node.input(0)) || is_moved[node.input(0)->mark]);
     if (is_moved[i]) cost += cost_of_one(node);
     is_result[i] |= node.keeps_own_value() || node.cell != nullptr;
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (!is_moved[i]) {
         const Node* source = &input;
-        while (is_member(*source) && is_moved[source->mark] && !copies(*source)) source = source->input(0);
-        if (!is_member(*source) || is_moved[source->mark]) reads.add(*source);
+        while (is_inside(*source) && is_moved[source->mark] && !is_copied(*source)) source = source->input(0);
+        if (!is_inside(*source) || is_moved[source->mark]) reads.add(*source);
       }
-      if (!is_member(input)) continue;
+      if (!is_inside(input)) continue;
       ++readers[input.mark];
-      is_result[input.mark] |= node.requires_grad && !node.released_by && (node.reads >> k & 1);
+      is_result[input.mark] |= node.keeps_input(k);
     }
     cost.flops += flops_of(node);
   }

@@ -81,7 +81,11 @@ class Evaluation {
   void run_step(Node* const* nodes, int count, Groups::Kept* kept = nullptr);
   void finish_step(Node* const* nodes, int count, bool computed);
   void compute(Node& node);
-  void compute_profiled(Node& node);
+  /// Calls `compute` for nodes, under the eyes of the profile if there is one.
+  template <class Compute>
+  bool noted(Node* const* nodes, int count, const Compute& compute) {
+    return profile_ ? profile_->step(nodes, count, compute) : compute();
+  }
   void forget(Node& node);
 
   ThreadState& state_;
@@ -193,6 +197,7 @@ void Evaluation::unschedule(std::size_t first) {
 void Evaluation::schedule_what_is_fed() {
   // With no other thread's nodes among them, and as many as are pending, there are no others.
   if (locked_.size() == 1 && plan_.size() >= state_.pending.size()) return;
+  const std::size_t asked_for = plan_.size();
   // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
   std::int64_t readers = 0;
   std::uint64_t first = UINT64_MAX, last = 0;
@@ -233,6 +238,7 @@ void Evaluation::schedule_what_is_fed() {
       node->drop_use();
     }
   }
+  if (plan_.size() == asked_for) return;
   // What is read by others of the plan is kept by them; with a use of ours it would have to be written to memory.
   for (Node* node : plan_)
     for (int i = 0; i < node->input_count(); ++i)
@@ -291,7 +297,7 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
         groups.compute_prepared(i);
         return true;
       };
-      profile_ ? profile_->step(steps.begin(ready[i]), steps.count(ready[i]), compute) : compute();
+      noted(steps.begin(ready[i]), steps.count(ready[i]), compute);
     }
     groups.forget_prepared();
     for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
@@ -305,7 +311,7 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count, Groups::Kept* kept) {
   const auto compute = [&] { return workspace_->groups.compute(nodes, count, kept); };
-  finish_step(nodes, count, count > 1 && (profile_ ? profile_->step(nodes, count, compute) : compute()));
+  finish_step(nodes, count, count > 1 && noted(nodes, count, compute));
 }
 
 // `computed`: their values are there, else they are computed one by one.
@@ -315,9 +321,12 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
+    const auto compute_alone = [&] {
+      compute(*node);
+      return true;
+    };
     if (computed) node->set_computed();
-    else if (profile_) compute_profiled(*node);
-    else compute(*node);
+    else noted(&node, 1, compute_alone);
     failed_ |= node->state() == State::failed;
     if (cell && node->is_computed()) cell->propose(node);
     if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;
@@ -343,14 +352,6 @@ void Evaluation::compute(Node& node) {
     if (!error_) error_ = std::current_exception();
     node.set_failed(std::current_exception());
   }
-}
-
-void Evaluation::compute_profiled(Node& node) {
-  Node* const nodes[] = {&node};
-  profile_->step(nodes, 1, [&] {
-    compute(node);
-    return true;
-  });
 }
 
 // Takes a node off its owner's list.

@@ -24,6 +24,12 @@ struct ReduceAttributes {
 void execute_reduction(Node& node);
 /// Columns are added up over this many rows at a time: blocked summation, and work for threads.
 inline constexpr std::int64_t kColumnRows = 64;
+/// The order in which the sums of so many blocks become that of the first: calls add(from, to), pairwise.
+template <class Add>
+void add_pairwise(std::int64_t blocks, const Add& add) {
+  for (std::int64_t step = 1; step < blocks; step *= 2)
+    for (std::int64_t block = 0; block + step < blocks; block += 2 * step) add(block + step, block);
+}
 /// Fewer columns than this are rather copied: a kernel is called for each row of them.
 inline constexpr std::int64_t kFewestColumns = 4;
 
@@ -54,6 +60,8 @@ struct CatAttributes {
 void execute_cat(Node& node);
 /// Whether a reshape or a slice copies its computed input, instead of showing it. False for others.
 bool is_copied(const Node& node);
+/// Whether a node's value is its computed input's, seen in its or another way.
+bool shows_input(const Node& node);
 
 // -- indexing ---------------------------------------------------------------------------------------------------------
 

@@ -25,15 +25,11 @@ class Scratch {
   Storage* storage_;
 };
 
-std::size_t bytes_of(const Node& node) {
-  return static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
-}
-
 /// The elements of a node without gaps, in the order of the strides that are wanted: its own memory or a copy.
 class InOrder {
  public:
   InOrder(const Node& node, const Strides& wanted)
-      : copy_(same_places(node.shape, node.value.strides, wanted) ? 0 : bytes_of(node)), data_(node.value.data) {
+      : copy_(same_places(node.shape, node.value.strides, wanted) ? 0 : node.bytes()), data_(node.value.data) {
     if (!is_copy()) return;
     const MemoryOrder order(node.shape, wanted);
     copy_row_major(size_of(node.dtype), order.apply(node.shape), node.value.data, order.apply(node.value.strides),
@@ -121,9 +117,9 @@ void execute_convolution(Node& node) {
   const kernels::Convolution sizes = convolution_sizes(node);
   if (of_weight) node.allocate_value();
   else allocate_channels_last(node);
-  if (bytes_of(node) == 0) return;
-  if (bytes_of(a) == 0 || bytes_of(b) == 0) {
-    std::memset(node.value.data, 0, bytes_of(node));
+  if (node.bytes() == 0) return;
+  if (a.bytes() == 0 || b.bytes() == 0) {
+    std::memset(node.value.data, 0, node.bytes());
     return;
   }
   const ChannelsLast left(a);
@@ -140,7 +136,7 @@ void execute_pooling(Node& node) {
   const auto& attributes = node.attributes<PoolingAttributes>();
   const Node& input = *node.input(0);
   allocate_channels_last(node);
-  if (bytes_of(node) == 0) return;
+  if (node.bytes() == 0) return;
   const Shape &from = kind == Pooling::spread ? node.shape : input.shape,
               &to = kind == Pooling::spread ? input.shape : node.shape;
   const WindowList rows(attributes, 0, from[2], to[2]), columns(attributes, 1, from[3], to[3]);

@@ -33,9 +33,8 @@ Source source_of(const Node& input, const Node& node, const MemoryOrder& order, 
 /// Whether a node's result may be written over this input: nobody else will read it.
 bool may_be_donated(const Node& node, int i, const Strides& strides) {
   const Node& input = *node.input(i);
-  const bool read_later = node.requires_grad && !node.released_by && (node.reads >> i & 1);
   const Storage* storage = input.value.storage;
-  return !read_later && storage && input.uses() == 1 && !input.keeps_own_value() &&
+  return !node.keeps_input(i) && storage && input.uses() == 1 && !input.keeps_own_value() &&
          size_of(input.dtype) == size_of(node.dtype) && input.shape == node.shape &&
          same_places(input.shape, input.value.strides, strides) && !storage->is_shared() && storage->is_writable() &&
          storage->data() == input.value.data && ThreadState::get().donate;

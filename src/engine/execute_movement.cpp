@@ -105,10 +105,7 @@ void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks
 // A slice is copied rather than keep alive a storage this many times its size.
 constexpr std::size_t kSliceKeeps = 8;
 
-bool is_small_part(const Node& node, const Storage* of) {
-  const std::size_t bytes = static_cast<std::size_t>(adjoint::numel(node.shape)) * size_of(node.dtype);
-  return of && bytes * kSliceKeeps <= of->bytes();
-}
+bool is_small_part(const Node& node, const Storage* of) { return of && node.bytes() * kSliceKeeps <= of->bytes(); }
 
 void copy_if_small(Node& node) {
   const Value view = node.value;
@@ -121,12 +118,20 @@ void copy_if_small(Node& node) {
 }  // namespace
 
 bool is_copied(const Node& node) {
+  const auto execute = node.operation->execute;
+  if (execute != execute_reshape && execute != execute_slice) return false;
   const Node& input = *node.input(0);
+  if (!input.value.data) return false;  // it failed
   Strides strides;
-  if (node.operation->execute == execute_reshape)
-    return adjoint::numel(node.shape) != 0 &&
-           !reshaped_strides(input.shape, input.value.strides, node.shape, &strides);
-  return node.operation->execute == execute_slice && is_small_part(node, input.value.storage);
+  if (execute == execute_slice) return is_small_part(node, input.value.storage);
+  return adjoint::numel(node.shape) != 0 && !reshaped_strides(input.shape, input.value.strides, node.shape, &strides);
+}
+
+bool shows_input(const Node& node) {
+  const auto execute = node.operation->execute;
+  if (execute == execute_reshape || execute == execute_slice) return !is_copied(node);
+  return execute == execute_alias || execute == execute_broadcast || execute == execute_permute ||
+         execute == execute_flip;
 }
 
 void execute_alias(Node& node) {

@@ -109,9 +109,8 @@ void by_columns(const Job& job, std::int64_t n) {
   });
   // The blocks' sums, pairwise.
   for (std::int64_t o = 0; o < outer; ++o)
-    for (std::int64_t step = 1; step < blocks; step *= 2)
-      for (std::int64_t block = 0; block + step < blocks; block += 2 * step)
-        accumulate(columns, sum_of(o, block + step), sum_of(o, block));
+    add_pairwise(blocks,
+                 [&](std::int64_t from, std::int64_t to) { accumulate(columns, sum_of(o, from), sum_of(o, to)); });
 }
 
 /// By falling strides, so that dims that lie behind one another can be joined.

@@ -7,7 +7,6 @@
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdio>
 #include <ostream>
@@ -34,12 +33,6 @@ Strides strides_of_result(const Node& node) {
   return row_major_strides(node.shape);
 }
 
-bool shows_input(const Node& node) {
-  const auto execute = node.operation->execute;
-  return execute == execute_alias || execute == execute_broadcast || execute == execute_permute ||
-         execute == execute_flip || ((execute == execute_reshape || execute == execute_slice) && !is_copied(node));
-}
-
 void lay_out(Node& node) {
   for (int i = 0; i < node.input_count(); ++i)
     if (!node.input(i)->value.data) return;  // it failed, and so will this one
@@ -51,8 +44,7 @@ void lay_out(Node& node) {
   } else if (numel(node.shape) <= 1) {
     node.allocate_value();  // in itself
   } else {
-    const auto bytes = static_cast<std::size_t>(numel(node.shape)) * size_of(node.dtype);
-    Storage* storage = Storage::stand_in(bytes);
+    Storage* storage = Storage::stand_in(node.bytes());
     node.value = {storage->data(), storage, strides_of_result(node)};
   }
 }
@@ -249,21 +241,15 @@ class Listing {
   bool list_program(Node* const* nodes, int count, bool late) {
     // What is inside of the group has no value; what shows an input in another form keeps the one it will have.
     const Cost cost = cost_of(nodes, count);
-    std::array<bool, kMostMembers> moved{};
-    std::array<Value, kMostMembers> values;
-    for (int i = 0; i < count; ++i) {
-      const Node& node = *nodes[i];
-      const Node* input = is_movement(fusible_kind(node)) ? node.input(0) : nullptr;
-      moved[static_cast<std::size_t>(i)] =
-          input && (input->mark < 0 || input->mark >= count || nodes[input->mark] != input ||
-                    moved[static_cast<std::size_t>(input->mark)]);
-    }
+    bool moved[kMostMembers];
+    Value values[kMostMembers];
+    find_moved(nodes, count, moved);
     for (int i = 0; i < count; ++i)
-      if (!moved[static_cast<std::size_t>(i)]) values[static_cast<std::size_t>(i)] = std::exchange(nodes[i]->value, {});
+      if (!moved[i]) values[i] = std::exchange(nodes[i]->value, {});
     bool planned = false;
     const auto put_back = [&] {
       for (int i = 0; i < count; ++i)
-        if (!moved[static_cast<std::size_t>(i)]) nodes[i]->value = values[static_cast<std::size_t>(i)];
+        if (!moved[i]) nodes[i]->value = values[i];
     };
     try {
       planned = planner_.plan(nodes, count, late, program_);
@@ -272,7 +258,7 @@ class Listing {
       throw;
     }
     put_back();
-    if (planned) write(nodes, count, moved.data(), cost);
+    if (planned) write(nodes, count, moved, cost);
     return planned;
   }
 

@@ -87,7 +87,7 @@ class Groups {
   bool allocate_buffers() noexcept;
   /// Computes the i-th that was prepared.
   void compute_prepared(std::size_t i) noexcept {
-    prepared_[i]->program->compute(prepared_[i]->binding, workspace_.get());
+    prepared_[i]->program->compute(prepared_[i]->binding, workspace_.data());
   }
   /// When all are computed.
   void forget_prepared() noexcept { count_ = 0; }
@@ -108,11 +108,7 @@ class Groups {
   Binding binding_;
   std::vector<std::unique_ptr<Prepared>> prepared_;  // the first count_ are in use
   std::size_t count_ = 0;
-  struct Free {
-    void operator()(std::byte* memory) const noexcept;
-  };
-  std::unique_ptr<std::byte[], Free> workspace_;  // blocks' buffers
-  std::size_t workspace_bytes_ = 0;
+  List<std::byte> workspace_;  // blocks' buffers
 };
 
 }  // namespace adjoint::detail

@@ -33,6 +33,20 @@ int reduced_row_dims(const Node& node) noexcept;
 /// How many last dims a reduction over all others leaves, which is then one of columns; 0: it is not so.
 int kept_row_dims(const Node& node) noexcept;
 
+/// What a member asks of its group by itself: a shape, and how many last dims make a row; 0: it leaves that open.
+struct Rows {
+  const Shape* shape;
+  int dims;
+};
+Rows rows_of(const Node& node, Fusible kind) noexcept;
+
+/// Whether a node is one of a group's, which are numbered by their marks.
+inline bool is_member(Node* const* nodes, int count, const Node& node) noexcept {
+  return node.mark >= 0 && node.mark < count && nodes[node.mark] == &node;
+}
+/// Which members of a group show an input of it in another form, and so are inputs themselves.
+void find_moved(Node* const* nodes, int count, bool* is_moved) noexcept;
+
 /// Whether a node is the value that a cell would go back to, and the cell keeps it.
 inline bool is_old_value(const Node& node) noexcept { return node.cell && node.cell->goes_back_to(&node); }
 /// Whether a node is to be the value of the same cell.

@@ -5,24 +5,14 @@
 
 namespace adjoint::detail {
 
-namespace {
-
-constexpr std::align_val_t kAlignment{64};
-
-}  // namespace
-
-void Groups::Free::operator()(std::byte* memory) const noexcept { ::operator delete(memory, kAlignment); }
-
 Groups::Groups() = default;
 Groups::~Groups() = default;
 
 void Groups::reserve(std::size_t bytes) {
-  if (bytes <= workspace_bytes_) return;
-  bytes = std::max(bytes, 2 * workspace_bytes_);
-  workspace_bytes_ = 0;
-  workspace_.reset();
-  workspace_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
-  workspace_bytes_ = bytes;
+  if (bytes <= workspace_.size()) return;
+  bytes = std::max(bytes, 2 * workspace_.size());
+  workspace_ = {};
+  workspace_ = List<std::byte>(bytes);
 }
 
 const Program* Groups::bind(Node* const* nodes, int count, bool late, Kept* kept, Program& own,
@@ -52,7 +42,7 @@ bool Groups::compute(Node* const* nodes, int count, Kept* kept) {
     Program::forget(nodes, count);
     return false;
   }
-  program->compute(binding_, workspace_.get());
+  program->compute(binding_, workspace_.data());
   return true;
 }
 

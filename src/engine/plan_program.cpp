@@ -16,11 +16,6 @@ constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elem
 // Rows that are at least so long are worth a kernel's call for each.
 constexpr std::int64_t kShortestRow = 32;
 
-/// Whether the derivative of a computed reader will still read its i-th input.
-bool keeps_input(const Node& reader, int i) noexcept {
-  return reader.requires_grad && !reader.released_by && (reader.reads >> i & 1);
-}
-
 }  // namespace
 
 bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
@@ -29,20 +24,8 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program_ = &program;
   program.count_ = count;
   program.late_ = late;
-  program.values_.clear();
-  program.instructions_.clear();
-  program.externals_.clear();
-  program.again_.clear();
-  program.constants_.clear();
-  program.indices_.clear();
-  program.columns_.clear();
+  Program::for_lists(program, [](auto& list) { list.clear(); });
   program.columns_bytes_ = 0;
-  program.strides_.clear();
-  program.layouts_.clear();
-  program.results_.clear();
-  program.candidates_.clear();
-  program.moved_.clear();
-  program.aliases_.clear();
   program.buffers_ = 0;
   widest_ = 1;
   if (!prepare()) return false;
@@ -69,19 +52,10 @@ bool Planner::prepare() {
     for (int k = 0; k < node.input_count(); ++k)
       if (node.input(k)->state() == State::failed) return false;
     const Fusible kind = fusible_kind(node);
-    if (kind == Fusible::reduction) {
-      shape_ = &node.input(0)->shape;
-      row_dims_ = reduced_row_dims(node);
-    } else if (kind == Fusible::broadcast) {
-      shape_ = &node.shape;
-      row_dims_ = row_dims_of(node.input(0)->shape, node.shape);
-    } else if (kind == Fusible::gather || kind == Fusible::scatter) {
-      shape_ = &node.input(0)->shape;
-      row_dims_ = 1;
-    } else if (kind == Fusible::columns) {
-      shape_ = &node.input(0)->shape;
-      column_dims = kept_row_dims(node);
-    }
+    const Rows rows = rows_of(node, kind);
+    if (rows.dims == 0) continue;
+    shape_ = rows.shape;
+    (kind == Fusible::columns ? column_dims : row_dims_) = rows.dims;
   }
   if (!shape_) {
     // The largest; another shape has one value for each of its rows.
@@ -175,7 +149,7 @@ int Planner::value_of(int member, int input_index, Form form) {
   auto& externals = program_->externals_;
   std::size_t at = 0;
   while (at < externals.size() && (externals_[at].node != &input || externals_[at].form != form)) ++at;
-  const bool kept = keeps_input(*nodes_[member], input_index);
+  const bool kept = nodes_[member]->keeps_input(input_index);
   if (at < externals.size()) {
     program_->again_.push_back(
         {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(at)});
@@ -390,12 +364,12 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   if (indices == kNone || value(indices).place != Place::memory) return false;
   program_->indices_.push_back(static_cast<std::int16_t>(indices));
   instruction.kind = scatter ? Instruction::Kind::scatter : Instruction::Kind::gather;
-  instruction.dtype = node.dtype;
   instruction.inputs = 2;
   instruction.input[0] = static_cast<std::int16_t>(elements);
   instruction.input[1] = static_cast<std::int16_t>(indices);
   if (!scatter) return true;
   const int source = load(value_of(index, 2, Form::kept));
+  instruction.kernel = kernels::table().tile[static_cast<int>(kernels::Tile::add)][static_cast<int>(node.dtype)];
   instruction.inputs = 3;
   instruction.input[2] = static_cast<std::int16_t>(source);
   return source != kNone;
@@ -411,7 +385,7 @@ void Planner::find_materialized() {
       const Node& input = *node.input(k);
       if (!is_member(&input)) continue;
       ++readers[input.mark];
-      materialized_[input.mark] |= keeps_input(node, k);
+      materialized_[input.mark] |= node.keeps_input(k);
     }
   }
   for (int i = count_ - 1; i >= 0; --i) {

@@ -78,9 +78,8 @@ class Program {
     std::int16_t input[3], output;
     std::int16_t member;
     std::int32_t column;  // where its columns are among those of all, in bytes
-    Dtype dtype;          // of the first input
     union {
-      kernels::TileKernel kernel;
+      kernels::TileKernel kernel;  // of a scatter: what adds
       Reduction reduce;
       Accumulation accumulate;
     };
@@ -119,6 +118,24 @@ class Program {
     return (kind == Kind::tile || kind == Kind::rows || kind == Kind::load || kind == Kind::column ||
             kind == Kind::scatter) &&
            !values_[static_cast<std::size_t>(instruction.output)].per_row;
+  }
+
+  /// Calls visit(list) for each of a program's lists below.
+  template <class Self, class Visit>
+  static void for_lists(Self& self, const Visit& visit) {
+    visit(self.values_);
+    visit(self.instructions_);
+    visit(self.externals_);
+    visit(self.again_);
+    visit(self.strides_);
+    visit(self.layouts_);
+    visit(self.constants_);
+    visit(self.indices_);
+    visit(self.columns_);
+    visit(self.results_);
+    visit(self.candidates_);
+    visit(self.moved_);
+    visit(self.aliases_);
   }
 
   int count_ = 0;          // of members
@@ -168,9 +185,7 @@ class Planner {
   /// without these; or it is a single element, which is read where it is.
   enum class Form : std::uint8_t { full, kept, removed, single };
 
-  bool is_member(const Node* node) const noexcept {
-    return node->mark >= 0 && node->mark < count_ && nodes_[node->mark] == node;
-  }
+  bool is_member(const Node* node) const noexcept { return detail::is_member(nodes_, count_, *node); }
   /// Whether a node's value is made by an instruction.
   bool is_inside(const Node* node) const noexcept { return is_member(node) && !node->value.data; }
   Form form_of(const Node& node) const noexcept {

@@ -26,22 +26,19 @@ std::uint64_t structure_of(const Node& node) noexcept {
 // will read, 16 each of the number of its inputs and of how often the plan reads it.
 constexpr std::uint64_t kMostInPlan = 0xffff;
 
+std::uint64_t type_of(const Node& node) noexcept {
+  return static_cast<std::uint64_t>(node.dtype) | static_cast<std::uint64_t>(node.shape.size()) << 3;
+}
 std::uint64_t word_of(const Node& node, std::uint64_t planned_reads) noexcept {
-  const bool may_be_differentiated = node.requires_grad && !node.released_by;
   const bool is_held = static_cast<std::uint64_t>(node.uses()) != planned_reads;
-  return static_cast<std::uint64_t>(node.dtype) | static_cast<std::uint64_t>(node.shape.size()) << 3 |
-         static_cast<std::uint64_t>(node.cell != nullptr) << 7 | static_cast<std::uint64_t>(is_held) << 8 |
-         static_cast<std::uint64_t>(may_be_differentiated ? node.reads : 0) << 9 |
+  return type_of(node) | static_cast<std::uint64_t>(node.cell != nullptr) << 7 |
+         static_cast<std::uint64_t>(is_held) << 8 | static_cast<std::uint64_t>(node.reads_later()) << 9 |
          static_cast<std::uint64_t>(node.input_count()) << 17 | planned_reads << 33;
 }
 std::uint64_t planned_reads_of(std::uint64_t word) noexcept { return word >> 33; }
 
 /// What is computed outside of the plan, by the order of its first appearance; beyond the nodes of the plan.
 constexpr std::uint64_t kOutside = std::uint64_t{1} << 32;
-
-std::uint64_t word_of_outside(const Node& node) noexcept {
-  return static_cast<std::uint64_t>(node.dtype) | static_cast<std::uint64_t>(node.shape.size()) << 3;
-}
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
   hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
@@ -87,7 +84,7 @@ bool KeptPlan::make(const std::vector<Node*>& plan) {
       const auto [found, is_new] = outside.try_emplace(&input, kOutside + outside.size());
       key_.push_back(found->second);
       if (!is_new) continue;
-      key_.push_back(word_of_outside(input));
+      key_.push_back(type_of(input));
       key_.insert(key_.end(), input.shape.begin(), input.shape.end());
     }
   }
@@ -118,7 +115,7 @@ bool KeptPlan::matches(const std::vector<Node*>& plan) {
       } else if (place - kOutside < outside.size()) {
         if (outside[place - kOutside] != input) return false;
       } else {
-        if (input->state() == State::pending || *key++ != word_of_outside(*input) || !has_shape(*input)) return false;
+        if (input->state() == State::pending || *key++ != type_of(*input) || !has_shape(*input)) return false;
         outside.push_back(input);
       }
     }

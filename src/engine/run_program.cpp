@@ -11,32 +11,6 @@ namespace adjoint::detail {
 
 using kernels::kTile;
 
-namespace {
-
-template <class T>
-void add_as(const void* value, void* sum) noexcept {
-  T a, b;
-  std::memcpy(&a, sum, sizeof a);
-  std::memcpy(&b, value, sizeof b);
-  a = static_cast<T>(a + b);
-  std::memcpy(sum, &a, sizeof a);
-}
-/// Adds a number; of the dtypes of scatter_add.
-void add(Dtype dtype, const void* value, void* sum) noexcept {
-  switch (dtype) {
-    case Dtype::float32:
-      return add_as<float>(value, sum);
-    case Dtype::float64:
-      return add_as<double>(value, sum);
-    case Dtype::int64:
-      return add_as<std::uint64_t>(value, sum);  // wraps around
-    default:
-      return add_as<std::uint32_t>(value, sum);
-  }
-}
-
-}  // namespace
-
 bool Program::bind(Node* const* nodes, Binding& binding) const {
   binding.nodes = nodes;
   binding.data.resize(values_.size());
@@ -117,9 +91,8 @@ void Program::finish_columns(const Binding& binding, std::byte* partial) const {
     const auto sums = [&](std::int64_t block) {
       return columns_of(instruction, binding, partial, block * kColumnRows);
     };
-    for (std::int64_t step = 1; step < blocks; step *= 2)
-      for (std::int64_t block = 0; block + step < blocks; block += 2 * step)
-        instruction.accumulate(length_, sums(block + step), sums(block));
+    add_pairwise(blocks,
+                 [&](std::int64_t from, std::int64_t to) { instruction.accumulate(length_, sums(from), sums(to)); });
   }
 }
 
@@ -220,8 +193,9 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
               for (std::int64_t i = 0; i < rows; ++i) {
                 const std::int64_t place = index[i] - (is_long ? offset : 0);
                 if (is_long && (place < 0 || place >= n)) continue;
-                add(instruction.dtype, static_cast<const std::byte*>(inputs[2]) + i * output.element,
-                    to + (i * length_ + place) * output.element);
+                std::byte* const sum = to + (i * length_ + place) * output.element;
+                const void* const terms[] = {sum, static_cast<const std::byte*>(inputs[2]) + i * output.element};
+                instruction.kernel(1, terms, sum);
               }
               break;
             }
@@ -275,9 +249,9 @@ void Program::forget(Node* const* nodes, int count) noexcept {
 }
 
 std::size_t Program::bytes() const noexcept {
-  const auto of = [](const auto& list) { return list.capacity() * sizeof(list[0]); };
-  return sizeof *this + of(values_) + of(instructions_) + of(externals_) + of(again_) + of(constants_) + of(indices_) +
-         of(columns_) + of(strides_) + of(layouts_) + of(results_) + of(candidates_) + of(moved_) + of(aliases_);
+  std::size_t bytes = sizeof *this;
+  for_lists(*this, [&](const auto& list) { bytes += list.capacity() * sizeof(list[0]); });
+  return bytes;
 }
 
 }  // namespace adjoint::detail

@@ -78,6 +78,29 @@ int kept_row_dims(const Node& node) noexcept {
   return rows > 1 && length >= kFewestColumns && length <= kLongestRow ? row_dims : 0;
 }
 
+Rows rows_of(const Node& node, Fusible kind) noexcept {
+  switch (kind) {
+    case Fusible::reduction:
+      return {&node.input(0)->shape, reduced_row_dims(node)};
+    case Fusible::columns:
+      return {&node.input(0)->shape, kept_row_dims(node)};
+    case Fusible::gather:
+    case Fusible::scatter:
+      return {&node.input(0)->shape, 1};
+    case Fusible::broadcast:
+      return {&node.shape, row_dims_of(node.input(0)->shape, node.shape)};
+    default:
+      return {&node.shape, 0};
+  }
+}
+
+void find_moved(Node* const* nodes, int count, bool* is_moved) noexcept {
+  for (int i = 0; i < count; ++i) {
+    const Node* input = is_movement(fusible_kind(*nodes[i])) ? nodes[i]->input(0) : nullptr;
+    is_moved[i] = input && (!is_member(nodes, count, *input) || is_moved[input->mark]);
+  }
+}
+
 namespace {
 
 constexpr std::int64_t kFewestToMerge = 4096;  // elements: less costs little to be read again
@@ -109,13 +132,13 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
     case Fusible::random:
       return node.shape == shape;
     case Fusible::reduction:
-      return node.input(0)->shape == shape && with_rows(reduced_row_dims(node));
     case Fusible::columns:
-      return node.input(0)->shape == shape && with_rows(kept_row_dims(node));
     case Fusible::gather:
-      return node.input(0)->shape == shape && with_rows(1);
     case Fusible::scatter:
-      return node.shape == shape && with_rows(1);
+    case Fusible::broadcast: {
+      const Rows rows = rows_of(node, kind);
+      return *rows.shape == shape && with_rows(rows.dims);
+    }
     case Fusible::reshape: {
       const auto is_form = [&](const Shape& kept, const Shape& removed) {
         return row_dims_of(kept, shape) == group.row_dims && has_value_per_row(removed, shape, group.row_dims);
@@ -123,8 +146,6 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
       const Shape& input = node.input(0)->shape;
       return group.row_dims != 0 && (is_form(node.shape, input) || is_form(input, node.shape));
     }
-    case Fusible::broadcast:
-      return node.shape == shape && with_rows(row_dims_of(node.input(0)->shape, shape));
     case Fusible::none:
       break;
   }
@@ -178,16 +199,13 @@ void Steps::build(const std::vector<Node*>& plan) {
     } else {
       node.mark = static_cast<std::int32_t>(groups_.size());
       Group group;
-      const bool reads_shape = kind == Fusible::reduction || kind == Fusible::columns || kind == Fusible::gather;
-      const Shape& shape = reads_shape ? node.input(0)->shape : node.shape;
-      if (numel(shape) > 0 && (kind == Fusible::tile || kind == Fusible::scatter || reads_shape)) {
-        group.row_dims = kind == Fusible::reduction                            ? reduced_row_dims(node)
-                         : kind == Fusible::columns                            ? kept_row_dims(node)
-                         : kind == Fusible::gather || kind == Fusible::scatter ? 1
-                                                                               : 0;
-        if (kind == Fusible::tile || group.row_dims != 0) group.shape = &shape;
+      const bool has_rows = kind == Fusible::reduction || kind == Fusible::columns || indexes_rows(kind);
+      const Rows rows = rows_of(node, kind);
+      if (numel(*rows.shape) > 0 && (kind == Fusible::tile || (has_rows && rows.dims != 0))) {
+        group.shape = rows.shape;
+        group.row_dims = rows.dims;
+        group.late = reader >= 0;  // until it is known who reads it
       }
-      if (group.shape) group.late = reader >= 0;  // until it is known who reads it
       groups_.push_back(group);
     }
     if (indexes_rows(kind)) {
