@@ -12,6 +12,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ad = adjoint;
@@ -52,7 +53,7 @@ using Function = std::function<std::vector<Tensor>(const Tensor&)>;
 void check_same(const std::string& name, const Tensor& x, const Function& f) {
   CAPTURE(name);
   CAPTURE(x.shape());
-  const auto results_of = [&](const Tensor& values) {
+  const auto results_of = [&](const Tensor& values, bool look = false) {
     ad::manual_seed(7);
     Tensor leaf = values.detach();
     const bool differentiable = ad::is_floating(x.dtype());
@@ -61,6 +62,7 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     Tensor sum = ad::zeros({}, ad::float64);
     for (const Tensor& result : all)
       if (result.requires_grad()) sum = sum + ad::sum(result * result).to(ad::float64);
+    if (look) ad::eval(sum);
     if (differentiable && sum.requires_grad()) {
       sum.backward();
       all.push_back(leaf.grad());
@@ -87,6 +89,12 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     threaded.push_back(results());
   }
   ad::set_num_threads(1);
+  // Whatever may be computed again is, in plans that are made and in such that are kept.
+  std::vector<std::vector<Tensor>> recomputed;
+  std::int64_t& fewest = ThreadState::get().fewest_to_recompute;
+  const std::int64_t fewest_by_default = std::exchange(fewest, 1);
+  for (const bool look : {false, false, true, true}) recomputed.push_back(results_of(x, look));
+  fewest = fewest_by_default;
   const std::uint64_t replays = ThreadState::get().replays;
   const std::vector<Tensor> replayed = results_of(others);
   CHECK(ThreadState::get().replays > replays);
@@ -95,6 +103,7 @@ void check_same(const std::string& name, const Tensor& x, const Function& f) {
     CAPTURE(i);
     CHECK(same_bits(together[i], alone[i]));
     for (const std::vector<Tensor>& results_of_threads : threaded) CHECK(same_bits(together[i], results_of_threads[i]));
+    for (const std::vector<Tensor>& again : recomputed) CHECK(same_bits(again[i], alone[i]));
     CHECK(same_bits(replayed[i], others_alone[i]));
   }
 }
@@ -132,7 +141,7 @@ std::vector<Node*> plan_of(const std::vector<Tensor>& roots) {
 std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
   const std::vector<Node*> plan = plan_of(roots);
   Steps steps;
-  steps.build(plan);
+  steps.build(plan, Steps::kNone);
   for (Node* node : plan) node->schedule = ad::detail::Schedule::none;
   std::vector<int> sizes;
   for (int i = 0; i < steps.size(); ++i)
@@ -144,13 +153,13 @@ std::vector<int> step_sizes(const std::vector<Tensor>& roots) {
 void evaluate_by(std::vector<Groups::Kept>& kept, const std::vector<Tensor>& roots) {
   const std::vector<Node*> plan = plan_of(roots);
   Steps steps;
-  steps.build(plan);
+  steps.build(plan, Steps::kNone);
   Groups groups;
   kept.resize(static_cast<std::size_t>(steps.size()));
   for (int step = 0; step < steps.size(); ++step) {
     Node* const* nodes = steps.begin(step);
     const int count = steps.count(step);
-    const bool together = count > 1 && groups.compute(nodes, count, &kept[static_cast<std::size_t>(step)]);
+    const bool together = count > 1 && groups.compute(nodes, count, {}, &kept[static_cast<std::size_t>(step)]);
     for (int i = 0; i < count; ++i) {
       if (!together) nodes[i]->operation->execute(*nodes[i]);
       nodes[i]->schedule = ad::detail::Schedule::none;

@@ -8,11 +8,12 @@ namespace adjoint::engine {
 /// comes from. Values are the same, bit for bit, without any of them; time and memory are not.
 ///
 /// The environment variable ADJOINT_ENGINE, read when the process computes for the first time, switches them off from
-/// the start: a list such as "no-fusion,no-replay,no-donation".
+/// the start: a list such as "no-fusion,no-replay,no-donation,no-recomputation".
 struct Options {
   bool fusion = true;    ///< Compute elementwise operations and reductions together, block by block.
   bool replay = true;    ///< Keep the plans of graphs that come again.
   bool donation = true;  ///< Write results over inputs that nobody reads any more, new parameters over the old ones.
+  bool recomputation = true;  ///< Compute cheap values again where they are read, instead of keeping them in memory.
 };
 
 /// Those of the calling thread. Throws ValueError when ADJOINT_ENGINE holds a word that is not known, as each

@@ -48,7 +48,7 @@ const char* Switches::switch_off(const char* list) noexcept {
   const struct {
     const char* name;
     bool& value;
-  } words[] = {{"no-fusion", fuse}, {"no-replay", replay}, {"no-donation", donate}};
+  } words[] = {{"no-fusion", fuse}, {"no-replay", replay}, {"no-donation", donate}, {"no-recomputation", recompute}};
   while (*list) {
     const std::size_t length = std::strcspn(list, ",");
     bool known = length == 0;
@@ -70,7 +70,8 @@ const Switches& Switches::checked_defaults() {
   const Environment& environment = Environment::get();
   if (environment.unknown)
     throw ValueError("ADJOINT_ENGINE: '" + std::string(environment.unknown, std::strcspn(environment.unknown, ",")) +
-                     "' is not known; it must be a list, separated by commas, of no-fusion, no-replay and no-donation");
+                     "' is not known; it must be a list, separated by commas, of no-fusion, no-replay, no-donation "
+                     "and no-recomputation");
   return environment.switches;
 }
 

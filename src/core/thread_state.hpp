@@ -18,9 +18,10 @@ class ModuleScope;
 
 /// What of the engine can be switched off (engine::Options).
 struct Switches {
-  bool fuse = true;    // else nodes are computed one by one
-  bool replay = true;  // else each plan is made anew
-  bool donate = true;  // else results take no input's memory
+  bool fuse = true;       // else nodes are computed one by one
+  bool replay = true;     // else each plan is made anew
+  bool donate = true;     // else results take no input's memory
+  bool recompute = true;  // else each value is computed once
 
   /// Switches off what a list such as "no-fusion,no-replay" names. Null, or the list from the first unknown word on.
   const char* switch_off(const char* list) noexcept;
@@ -33,6 +34,8 @@ struct ThreadState : Switches {
   bool grad_enabled = true;
   bool eager = false;
   int threads = 0;  // 0: not chosen yet
+  /// Elements of values that may be computed again: fewer are in the cache when they are read once more.
+  std::int64_t fewest_to_recompute = std::int64_t{1} << 15;
   const ModuleScope* scope = nullptr;
   Generator generator;
 

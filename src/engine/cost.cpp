@@ -1,7 +1,6 @@
 #include "engine/cost.hpp"
 
 #include "engine/execute.hpp"
-#include "engine/fusible.hpp"
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
@@ -90,7 +89,7 @@ Cost cost_of_one(const Node& node) {
 
 }  // namespace
 
-Cost cost_of(Node* const* nodes, int count) {
+Cost cost_of(Node* const* nodes, int count, const Repeated& repeated) {
   if (count == 1) return cost_of_one(*nodes[0]);
   if (count > kMostMembers) return {};  // new leaves of cells
   for (int i = 0; i < count; ++i) nodes[i]->mark = i;
@@ -111,7 +110,7 @@ Cost cost_of(Node* const* nodes, int count) {
         while (is_inside(*source) && is_moved[source->mark] && !is_copied(*source)) source = source->input(0);
         if (!is_inside(*source) || is_moved[source->mark]) reads.add(*source);
       }
-      if (!is_inside(input)) continue;
+      if (!is_inside(input) || has_bit(repeated.again, i)) continue;
       ++readers[input.mark];
       is_result[input.mark] |= node.keeps_input(k);
     }
@@ -120,7 +119,7 @@ Cost cost_of(Node* const* nodes, int count) {
   for (int i = count - 1; i >= 0; --i) {
     const Node& node = *nodes[i];
     is_result[i] |= node.uses() != readers[i];
-    if (!is_result[i] || is_moved[i]) continue;
+    if (!is_result[i] || is_moved[i] || has_bit(repeated.unwritten(), i)) continue;
     if (is_movement(fusible_kind(node))) is_result[node.input(0)->mark] = true;
     else cost.bytes_written += bytes_of(node);
   }

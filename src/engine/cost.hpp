@@ -1,7 +1,7 @@
 // What a step reads, writes and computes: for explain() and the profiler.
 #pragma once
 
-#include "core/node.hpp"
+#include "engine/fusible.hpp"
 
 #include <cstdint>
 
@@ -20,7 +20,7 @@ struct Cost {
 };
 
 /// Of pending nodes that are computed together, or of one. It is known where what they read from others lies. Numbers
-/// the nodes by their marks.
-Cost cost_of(Node* const* nodes, int count);
+/// the nodes by their marks. `repeated`: those whose values are for the others alone.
+Cost cost_of(Node* const* nodes, int count, const Repeated& repeated);
 
 }  // namespace adjoint::detail

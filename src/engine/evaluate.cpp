@@ -56,7 +56,7 @@ class Evaluation {
 
   void plan(Node* const* roots, int count);
   void run();
-  Explanation explain() const { return describe(plan_, roots_, state_.fuse); }
+  Explanation explain() const { return describe(plan_, roots_, state_.fuse, fewest_to_recompute()); }
   /// Why cells kept their old values, if they did.
   std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
 
@@ -69,6 +69,7 @@ class Evaluation {
     }
     return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
   }
+  std::int64_t fewest_to_recompute() const { return state_.recompute ? state_.fewest_to_recompute : Steps::kNone; }
   void lock(std::vector<ThreadState*> states);
   void unlock();
   bool schedule(Node* root);
@@ -78,13 +79,13 @@ class Evaluation {
     return node.owner == &state_ || std::find(locked_.begin(), locked_.end(), node.owner) != locked_.end();
   }
   void run_late_steps(Steps& steps, KeptPlan* kept);
-  void run_step(Node* const* nodes, int count, Groups::Kept* kept = nullptr);
-  void finish_step(Node* const* nodes, int count, bool computed);
+  void run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept = nullptr);
+  void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
   void compute(Node& node);
   /// Calls `compute` for nodes, under the eyes of the profile if there is one.
   template <class Compute>
-  bool noted(Node* const* nodes, int count, const Compute& compute) {
-    return profile_ ? profile_->step(nodes, count, compute) : compute();
+  bool noted(Node* const* nodes, int count, const Repeated& repeated, const Compute& compute) {
+    return profile_ ? profile_->step(nodes, count, repeated, compute) : compute();
   }
   void forget(Node& node);
 
@@ -98,6 +99,7 @@ class Evaluation {
   std::exception_ptr error_;  // the first
   bool failed_ = false;       // some node
   bool reverted_ = false;
+  bool once_ = false;  // what was to be computed again may be computed
   const std::shared_ptr<ThreadProfile> profile_ = ThreadProfile::running();  // null: none
   const std::int64_t began_ = profile_ ? profile_->now() : 0;
   std::int64_t planned_ = 0;
@@ -255,14 +257,15 @@ void Evaluation::run() {
     const TeamLease lease;
     if (plan_.size() == 1 || !state_.fuse) {
       if (profile_) planned_ = profile_->now();
-      for (Node* node : plan_) run_step(&node, 1);
+      for (Node* node : plan_) run_step(&node, 1, {});
     } else {
-      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, state_.replays) : nullptr;
-      if (!kept) workspace_->steps.build(plan_);
+      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, fewest_to_recompute(), state_.replays) : nullptr;
+      if (!kept) workspace_->steps.build(plan_, fewest_to_recompute());
       if (profile_) planned_ = profile_->now();
       Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)
-        if (!steps.is_late(step)) run_step(steps.begin(step), steps.count(step), kept ? &kept->program(step) : nullptr);
+        if (!steps.is_late(step))
+          run_step(steps.begin(step), steps.count(step), steps.repeated(step), kept ? &kept->program(step) : nullptr);
       run_late_steps(steps, kept);
     }
   }
@@ -283,7 +286,7 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
   Groups& groups = workspace_->groups;
   std::vector<int>& ready = workspace_->ready;  // those that are prepared
   ready.clear();
-  const auto run = [&](int step) { run_step(steps.begin(step), steps.count(step)); };
+  const auto run = [&](int step) { run_step(steps.begin(step), steps.count(step), {}); };
   const int leaves = steps.size() - 1;
   for (int step = 0; step < leaves; ++step) {
     if (!steps.is_late(step)) continue;
@@ -297,7 +300,7 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
         groups.compute_prepared(i);
         return true;
       };
-      noted(steps.begin(ready[i]), steps.count(ready[i]), compute);
+      noted(steps.begin(ready[i]), steps.count(ready[i]), {}, compute);
     }
     groups.forget_prepared();
     for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
@@ -309,15 +312,27 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
 }
 
 // Computes nodes together, and lets go of what only they needed.
-void Evaluation::run_step(Node* const* nodes, int count, Groups::Kept* kept) {
-  const auto compute = [&] { return workspace_->groups.compute(nodes, count, kept); };
-  finish_step(nodes, count, count > 1 && noted(nodes, count, compute));
+void Evaluation::run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept) {
+  const auto compute = [&] { return workspace_->groups.compute(nodes, count, repeated, kept); };
+  const auto is_pending = [](const Node* node) { return node->state() == State::pending; };
+  const bool together = count > 1 && (!once_ || std::all_of(nodes, nodes + count, is_pending));
+  const bool computed = together && noted(nodes, count, repeated, compute);
+  once_ |= repeated.again && !computed;
+  finish_step(nodes, count, computed, repeated);
 }
 
-// `computed`: their values are there, else they are computed one by one.
-void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
+// `computed`: their values are there, else they are computed one by one, those for other groups as well.
+void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated) {
   for (int i = 0; i < count; ++i) {
     Node* node = nodes[i];
+    if (computed && has_bit(repeated.again, i)) {
+      if (has_bit(repeated.left, i)) node->schedule = Schedule::none;
+      continue;
+    }
+    if (node->state() != State::pending) {  // one that was computed with another step
+      node->schedule = Schedule::none;
+      continue;
+    }
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
@@ -326,7 +341,7 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
       return true;
     };
     if (computed) node->set_computed();
-    else noted(&node, 1, compute_alone);
+    else noted(&node, 1, {}, compute_alone);
     failed_ |= node->state() == State::failed;
     if (cell && node->is_computed()) cell->propose(node);
     if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;

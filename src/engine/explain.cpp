@@ -112,19 +112,19 @@ std::string counted(std::int64_t count, const char* what) {
 /// Writes a plan down.
 class Listing {
  public:
-  Listing(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse)
-      : plan_(plan), roots_(roots), fuse_(fuse) {}
+  Listing(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse, std::int64_t fewest_to_recompute)
+      : plan_(plan), roots_(roots), fuse_(fuse), fewest_to_recompute_(fewest_to_recompute) {}
 
   Explanation make() {
     const Layouts layouts(plan_);
     if (fuse_ && plan_.size() > 1) {
       Steps steps;
-      steps.build(plan_);
+      steps.build(plan_, fewest_to_recompute_);
       for (const bool late : {false, true})
         for (int step = 0; step < steps.size(); ++step)
-          if (steps.is_late(step) == late) list(steps.begin(step), steps.count(step), late);
+          if (steps.is_late(step) == late) list(steps.begin(step), steps.count(step), steps.repeated(step), late);
     } else {
-      for (Node* const& node : plan_) list(&node, 1, false);
+      for (Node* const& node : plan_) list(&node, 1, {}, false);
     }
     result_.operations = static_cast<std::int64_t>(plan_.size());
     result_.bytes_read = total_.bytes_read;
@@ -196,20 +196,20 @@ class Listing {
     return {own + " = " + text, type_of(node), note(node, "")};
   }
 
-  void list(Node* const* nodes, int count, bool late) {
+  void list(Node* const* nodes, int count, const Repeated& repeated, bool late) {
     if (count == 0) return;
     if (nodes[0]->cell && nodes[0]->operation == &kLeaf) {
       std::vector<Line> lines;
       for (int i = 0; i < count; ++i) lines.push_back(line(*nodes[i]));
       return put("new values of leaves", Cost(), lines);
     }
-    if (count > 1 && list_program(nodes, count, late)) return;
+    if (count > 1 && list_program(nodes, count, repeated, late)) return;
     for (int i = 0; i < count; ++i) list_one(*nodes[i]);
   }
 
   void list_one(Node& node) {
     Node* const nodes[] = {&node};
-    const Cost cost = cost_of(nodes, 1);
+    const Cost cost = cost_of(nodes, 1, {});
     put(cost.is_free() ? std::string() : title_of(node), cost, {line(node)});
   }
 
@@ -238,9 +238,9 @@ class Listing {
     return node.operation->name;
   }
 
-  bool list_program(Node* const* nodes, int count, bool late) {
+  bool list_program(Node* const* nodes, int count, const Repeated& repeated, bool late) {
     // What is inside of the group has no value; what shows an input in another form keeps the one it will have.
-    const Cost cost = cost_of(nodes, count);
+    const Cost cost = cost_of(nodes, count, repeated);
     bool moved[kMostMembers];
     Value values[kMostMembers];
     find_moved(nodes, count, moved);
@@ -252,17 +252,17 @@ class Listing {
         if (!moved[i]) nodes[i]->value = values[i];
     };
     try {
-      planned = planner_.plan(nodes, count, late, program_);
+      planned = planner_.plan(nodes, count, late, repeated, program_);
     } catch (...) {
       put_back();
       throw;
     }
     put_back();
-    if (planned) write(nodes, count, moved, cost);
+    if (planned) write(nodes, count, repeated, moved, cost);
     return planned;
   }
 
-  void write(Node* const* nodes, int count, const bool* moved, const Cost& cost) {
+  void write(Node* const* nodes, int count, const Repeated& repeated, const bool* moved, const Cost& cost) {
     const Program& p = program_;
     using Place = Program::Place;
     std::vector<Line> lines;
@@ -308,6 +308,7 @@ class Listing {
           where += (i == 0 ? ", over " : i + 1 < taken.size() ? ", " : " or ") + taken[i];
         if (!taken.empty()) where += " if free";
       }
+      if (has_bit(repeated.again, instruction.member)) where += ", to be computed again";
       lines.push_back({own + " = " + node.operation->name + "(" + text + ")", type_of(node), std::move(where)});
     }
     for (const std::int16_t member : p.aliases_) lines.push_back(line(*nodes[member]));
@@ -345,6 +346,7 @@ class Listing {
   const std::vector<Node*>& plan_;
   const std::vector<Node*>& roots_;
   const bool fuse_;
+  const std::int64_t fewest_to_recompute_;
   Planner planner_;
   Program program_;
   std::unordered_map<const Node*, std::string> names_;
@@ -356,8 +358,9 @@ class Listing {
   Explanation result_;
 };
 
-Explanation describe(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse) {
-  return Listing(plan, roots, fuse).make();
+Explanation describe(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse,
+                     std::int64_t fewest_to_recompute) {
+  return Listing(plan, roots, fuse, fewest_to_recompute).make();
 }
 
 }  // namespace adjoint::detail

@@ -24,6 +24,7 @@ class Layouts {
 };
 
 /// Describes a plan for `roots` that was just scheduled. `fuse`: it is cut into steps.
-Explanation describe(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse);
+Explanation describe(const std::vector<Node*>& plan, const std::vector<Node*>& roots, bool fuse,
+                     std::int64_t fewest_to_recompute);
 
 }  // namespace adjoint::detail

@@ -19,10 +19,16 @@ namespace adjoint::detail {
 /// that reads it, if it is of its kind; all who read it come with that step or later, so no order can be wrong. Else it
 /// may join the group that reads what it reads, if that comes before all who read it: a result that is held beside the
 /// gradients that are computed from the same values.
+///
+/// What is cheaper to compute again than to keep in memory (recompute.cpp) is in all groups that read it. It belongs to
+/// the last of them; if a derivative may read it after that, to none, and stays pending.
 class Steps {
  public:
-  /// `plan`: nodes, each after its inputs. Linear in their number.
-  void build(const std::vector<Node*>& plan);
+  /// No value is computed again.
+  static constexpr std::int64_t kNone = INT64_MAX;
+  /// `plan`: nodes, each after its inputs. Linear in their number. Values of fewer than `fewest_to_recompute` elements
+  /// are computed once.
+  void build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute);
   /// For another plan of the same structure.
   void arrange(const std::vector<Node*>& plan) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i] = plan[static_cast<std::size_t>(order_[i])];
@@ -39,6 +45,7 @@ class Steps {
   int count(int step) const noexcept {
     return first_[static_cast<std::size_t>(step) + 1] - first_[static_cast<std::size_t>(step)];
   }
+  const Repeated& repeated(int step) const noexcept { return group_of(step).repeated; }
 
  private:
   struct Group {
@@ -46,6 +53,14 @@ class Steps {
     int row_dims = 0;              // how many of the last dims make a row; 0: not known yet
     int members = 0;
     bool late = false, leaves = false;
+    Repeated repeated;
+  };
+  /// A node that is computed in several groups.
+  struct Recomputed {
+    static constexpr int kMost = 6;
+    std::int32_t groups[kMost];  // ascending: the last one first
+    int count = 0;
+    bool stays = false;
   };
   static constexpr int kLeaves = 0;
   const Group& group_of(int step) const noexcept {
@@ -53,8 +68,11 @@ class Steps {
   }
   bool join(Group& group, const Node& node, Fusible kind) const noexcept;
   void merge_groups(const std::vector<Node*>& plan);
+  void find_recomputed(const std::vector<Node*>& plan, std::int64_t fewest);
 
   std::vector<Group> groups_;  // by number of the step, counted from the last
+  std::vector<Recomputed> recomputed_;
+  std::vector<int> recomputed_at_;  // by place in the plan, or -1; empty: there are none
   std::vector<int> first_;
   std::vector<int> order_;  // places in the plan
   std::vector<Node*> nodes_;
@@ -71,10 +89,10 @@ class Groups {
   /// A group's program that is kept for groups of the same structure; null as long as there is none.
   using Kept = std::unique_ptr<Program>;
 
-  /// Computes the values of a group's members that anybody reads outside of it. False, and nothing has changed, when
-  /// they have to be computed one by one. By the program in `kept`, unless that is null; what has to be made is kept
-  /// there.
-  bool compute(Node* const* nodes, int count, Kept* kept = nullptr);
+  /// Computes the values of a group's members that anybody reads outside of it; of the `repeated`, for the others
+  /// alone. False, and nothing has changed, when they have to be computed one by one. By the program in `kept`, unless
+  /// that is null; what has to be made is kept there.
+  bool compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept = nullptr);
 
   // The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory
   // of the old one, to which the cell would go back after a failure.
@@ -99,7 +117,8 @@ class Groups {
     Binding binding;
   };
   /// A program for a group that is bound to it: the kept one, or `own`; or null.
-  const Program* bind(Node* const* nodes, int count, bool late, Kept* kept, Program& own, Binding& binding) noexcept;
+  const Program* bind(Node* const* nodes, int count, bool late, const Repeated& repeated, Kept* kept, Program& own,
+                      Binding& binding) noexcept;
   /// Makes the workspace at least so large.
   void reserve(std::size_t bytes);
 

@@ -8,6 +8,17 @@
 namespace adjoint::detail {
 
 inline constexpr int kMostMembers = 48;
+/// A bit for each member of a group.
+using MemberBits = std::uint64_t;
+inline bool has_bit(MemberBits bits, int member) noexcept { return member < kMostMembers && bits >> member & 1; }
+
+/// Members that other groups compute as well (recompute.cpp): here, their values are for this group alone.
+struct Repeated {
+  MemberBits again = 0;  // they will be computed once more: the nodes do not belong to this group
+  MemberBits left = 0;   // of these: when a derivative asks for them; no group of this evaluation comes after this one
+  MemberBits last = 0;   // they have been computed before
+  MemberBits unwritten() const noexcept { return again | last; }
+};
 /// Rows longer than this are reduced in blocks (execute_reduction.cpp), by another step.
 inline constexpr std::int64_t kLongestRow = 1 << 16;
 

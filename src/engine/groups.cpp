@@ -15,14 +15,14 @@ void Groups::reserve(std::size_t bytes) {
   workspace_ = List<std::byte>(bytes);
 }
 
-const Program* Groups::bind(Node* const* nodes, int count, bool late, Kept* kept, Program& own,
-                            Binding& binding) noexcept {
+const Program* Groups::bind(Node* const* nodes, int count, bool late, const Repeated& repeated, Kept* kept,
+                            Program& own, Binding& binding) noexcept {
   try {
     if (kept && *kept) {
       if ((*kept)->bind(nodes, binding)) return kept->get();
       Program::forget(nodes, count);
     }
-    if (planner_.plan(nodes, count, late, own) && own.bind(nodes, binding)) {
+    if (planner_.plan(nodes, count, late, repeated, own) && own.bind(nodes, binding)) {
       if (!kept) return &own;
       *kept = std::make_unique<Program>(own);  // a copy has the size that it needs
       return kept->get();
@@ -33,8 +33,8 @@ const Program* Groups::bind(Node* const* nodes, int count, bool late, Kept* kept
   return nullptr;
 }
 
-bool Groups::compute(Node* const* nodes, int count, Kept* kept) {
-  const Program* program = bind(nodes, count, false, kept, program_, binding_);
+bool Groups::compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept) {
+  const Program* program = bind(nodes, count, false, repeated, kept, program_, binding_);
   if (!program) return false;
   try {
     reserve(program->buffer_bytes());
@@ -55,7 +55,7 @@ bool Groups::prepare(Node* const* nodes, int count, Kept* kept) {
     return false;
   }
   Prepared& prepared = *prepared_[count_];
-  prepared.program = bind(nodes, count, true, kept, prepared.own, prepared.binding);
+  prepared.program = bind(nodes, count, true, {}, kept, prepared.own, prepared.binding);
   if (!prepared.program) return false;
   ++count_;
   return true;

@@ -10,6 +10,7 @@ void set(const Options& options) noexcept {
   state.fuse = options.fusion;
   state.replay = options.replay;
   state.donate = options.donation;
+  state.recompute = options.recomputation;
 }
 
 }  // namespace
@@ -17,7 +18,7 @@ void set(const Options& options) noexcept {
 Options options() {
   detail::Switches::checked_defaults();
   const detail::ThreadState& state = detail::ThreadState::get();
-  return {state.fuse, state.replay, state.donate};
+  return {state.fuse, state.replay, state.donate, state.recompute};
 }
 
 OptionsGuard::OptionsGuard(const Options& options) : before_(engine::options()) { set(options); }

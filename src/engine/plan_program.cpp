@@ -4,6 +4,7 @@
 #include "kernels/elements.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace adjoint::detail {
 namespace {
@@ -13,14 +14,16 @@ using kernels::kTile;
 // What a block's buffers should take of the first-level cache.
 constexpr std::int64_t kBlockBytes = 24 << 10;
 constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
+constexpr std::int64_t kLongestPeriod = kLongestBlock / 2;
 // Rows that are at least so long are worth a kernel's call for each.
 constexpr std::int64_t kShortestRow = 32;
 
 }  // namespace
 
-bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
+bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& repeated, Program& program) {
   nodes_ = nodes;
   count_ = count;
+  repeated_ = repeated;
   program_ = &program;
   program.count_ = count;
   program.late_ = late;
@@ -28,6 +31,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, Program& program) {
   program.columns_bytes_ = 0;
   program.buffers_ = 0;
   widest_ = 1;
+  period_ = 1;
   if (!prepare()) return false;
   for (int i = 0; i < count_; ++i)
     if (!translate(i)) return false;
@@ -149,7 +153,7 @@ int Planner::value_of(int member, int input_index, Form form) {
   auto& externals = program_->externals_;
   std::size_t at = 0;
   while (at < externals.size() && (externals_[at].node != &input || externals_[at].form != form)) ++at;
-  const bool kept = nodes_[member]->keeps_input(input_index);
+  const bool kept = nodes_[member]->keeps_input(input_index) || has_bit(repeated_.again, member);
   if (at < externals.size()) {
     program_->again_.push_back(
         {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(at)});
@@ -211,12 +215,25 @@ int Planner::value_of(int member, int input_index, Form form) {
     result.place = Place::memory;
     result.row_bytes = 0;
   } else {
+    repeats = repeats || (row_dims_ == 0 && repeats_in_block(shape, strides));
     result.place = repeats ? Place::constant : Place::loaded;
     result.strides = static_cast<std::int16_t>(program_->strides_.size());
     program_->strides_.push_back(strides);
     if (repeats) program_->constants_.push_back(static_cast<std::int16_t>(index));
   }
   return index;
+}
+
+/// Whether elements, without rows, are the same again and again, so often that a block can be cut to begin with the
+/// first of them.
+bool Planner::repeats_in_block(const Shape& shape, const Strides& strides) {
+  int first = 0;
+  while (first < shape.size() && (shape[first] == 1 || strides[first] == 0)) ++first;
+  const std::int64_t period = row_length(shape, shape.size() - first);
+  const std::int64_t of_all = std::lcm(period_, period);
+  if (of_all > kLongestPeriod) return false;
+  period_ = of_all;
+  return true;
 }
 
 /// The value of an input that is a single element for all that a member of this form reads with it, or for each row of
@@ -335,7 +352,8 @@ bool Planner::reduce_columns(int index) {
       (inside ? value(member_value_[input.mark]).per_row || value(member_value_[input.mark]).single
               : !is_row_major(input.shape, input.value.strides))) {
     afterwards_[index] = true;
-    return !program_->late_;  // it may fail
+    return !program_->late_ &&
+           !(inside && has_bit(repeated_.unwritten(), input.mark));  // it may fail, and reads memory
   }
   const int columns = value_of(index, 0, Form::full);
   if (columns == kNone) return false;
@@ -381,6 +399,7 @@ void Planner::find_materialized() {
   for (int i = 0; i < count_; ++i) materialized_[i] = nodes_[i]->keeps_own_value() || nodes_[i]->cell != nullptr;
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
+    if (has_bit(repeated_.again, i)) continue;  // it will read its inputs once more
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (!is_member(&input)) continue;
@@ -395,7 +414,7 @@ void Planner::find_materialized() {
       program_->aliases_.push_back(static_cast<std::int16_t>(i));
       continue;
     }
-    materialized_[i] |= node.uses() != readers[i];
+    materialized_[i] = !has_bit(repeated_.unwritten(), i) && (materialized_[i] || node.uses() != readers[i]);
     if (!materialized_[i] || node.value.data || !is_movement(fusible_kind(node))) continue;
     // Movement shows its input's memory.
     materialized_[node.input(0)->mark] = true;
@@ -483,7 +502,8 @@ void Planner::cut_blocks() {
   const auto widest = static_cast<std::int64_t>(widest_);
   const std::int64_t most = std::clamp<std::int64_t>(kBlockBytes / (widest * std::max(1, p.buffers_)) / 64 * 64,
                                                      kShortestBlock, kLongestBlock);
-  p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_)) : std::min(p.rows_, most);
+  p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_))
+                         : std::min(p.rows_, std::max<std::int64_t>(1, most / period_) * period_);
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks, or, for columns, as many rows as are added up at a time.
   p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;

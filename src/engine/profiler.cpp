@@ -69,8 +69,8 @@ std::shared_ptr<ThreadProfile> ThreadProfile::find() noexcept try {
   return nullptr;
 }
 
-bool ThreadProfile::describe(Node* const* nodes, int count, Event& event) noexcept try {
-  event.cost = cost_of(nodes, count);
+bool ThreadProfile::describe(Node* const* nodes, int count, const Repeated& repeated, Event& event) noexcept try {
+  event.cost = cost_of(nodes, count, repeated);
   if (event.cost.is_free()) return false;
   const Node& last = *nodes[count - 1];
   event.operations = count;

@@ -48,9 +48,9 @@ class ThreadProfile {
   /// Calls `compute` for nodes that are pending. Where it returns false, nothing was computed, and nothing is noted;
   /// nor is what costs nothing.
   template <class Compute>
-  bool step(Node* const* nodes, int count, const Compute& compute) {
+  bool step(Node* const* nodes, int count, const Repeated& repeated, const Compute& compute) {
     Event event;
-    const bool known = describe(nodes, count, event);
+    const bool known = describe(nodes, count, repeated, event);
     event.begin = now();
     const bool computed = compute();
     event.end = now();
@@ -75,7 +75,7 @@ class ThreadProfile {
 
   static std::shared_ptr<ThreadProfile> find() noexcept;
   /// False for what costs nothing.
-  static bool describe(Node* const* nodes, int count, Event& event) noexcept;
+  static bool describe(Node* const* nodes, int count, const Repeated& repeated, Event& event) noexcept;
   void add(Event&& event) noexcept;
   void reserve() { chunks_.push_back(std::make_unique<Chunk>()); }
 

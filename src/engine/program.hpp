@@ -170,9 +170,10 @@ class Program {
 /// Translates groups.
 class Planner {
  public:
-  /// Null where a group has to be computed node by node; then forget() what has been moved. `late`: it is computed when
-  /// nothing can fail any more. Nothing of the program's contents before is used but its memory.
-  bool plan(Node* const* nodes, int count, bool late, Program& program);
+  /// False where a group has to be computed node by node; then forget() what has been moved. `late`: it is computed
+  /// when nothing can fail any more. `repeated`: members whose values are for the others alone. Nothing of the
+  /// program's contents before is used but its memory.
+  bool plan(Node* const* nodes, int count, bool late, const Repeated& repeated, Program& program);
 
  private:
   using Value = Program::Value;
@@ -201,6 +202,7 @@ class Planner {
   int value_of(int member, int input, Form form);
   int single_of(int member, int input, Form form);
   int load(int value);
+  bool repeats_in_block(const Shape& shape, const Strides& strides);
   int expanded(int value);
   void find_materialized();
   void find_candidates(int at, const Node& node);
@@ -210,17 +212,19 @@ class Planner {
 
   Node* const* nodes_;
   int count_;
+  Repeated repeated_;
   Program* program_;
   const Shape* shape_;  // of the group
   int row_dims_;
   bool rows_for_columns_;  // there are rows for the sake of columns alone
   MemoryOrder order_{0};
   std::size_t widest_;
+  std::int64_t period_;  // elements, without rows: blocks begin at multiples of it
 
   struct External {
     const Node* node;
     Form form;
-    bool kept;  // a derivative will read it
+    bool kept;  // a derivative, or a member that is computed again, will read it
   };
   External externals_[kMostExternals];
   std::int16_t donor_[kMostExternals];  // externals whose memory a result may take when they are not read any more

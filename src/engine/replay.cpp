@@ -60,7 +60,8 @@ std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
 
 // -- a plan -----------------------------------------------------------------------------------------------------------
 
-bool KeptPlan::make(const std::vector<Node*>& plan) {
+bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
+  fewest_to_recompute_ = fewest_to_recompute;
   std::vector<std::uint64_t> planned_reads(plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) plan[i]->mark = static_cast<std::int32_t>(i);
   for (const Node* node : plan)
@@ -89,12 +90,13 @@ bool KeptPlan::make(const std::vector<Node*>& plan) {
     }
   }
   key_.shrink_to_fit();
-  steps_.build(plan);
+  steps_.build(plan, fewest_to_recompute);
   programs_.resize(static_cast<std::size_t>(steps_.size()));
   return true;
 }
 
-bool KeptPlan::matches(const std::vector<Node*>& plan) {
+bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
+  if (fewest_to_recompute != fewest_to_recompute_) return false;
   const std::uint64_t* key = key_.data();
   List<const Node*> outside;
   const auto has_shape = [&key](const Node& node) {
@@ -132,18 +134,18 @@ std::size_t KeptPlan::bytes() const noexcept {
 
 // -- the plans of a thread --------------------------------------------------------------------------------------------
 
-KeptPlan* Plans::find(const std::vector<Node*>& plan, std::uint64_t& hits) {
+KeptPlan* Plans::find(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute, std::uint64_t& hits) {
   if (plan.size() > kMostNodes) return nullptr;
   const std::uint64_t hash = hash_of(plan);
   for (Entry& entry : entries_) {
-    if (entry.hash != hash || !entry.plan->matches(plan)) continue;
+    if (entry.hash != hash || !entry.plan->matches(plan, fewest_to_recompute)) continue;
     entry.last_use = ++uses_;
     ++hits;
     return entry.plan.get();
   }
   if (std::exchange(seen_[hash % kSeen], hash) != hash) return nullptr;
   auto kept = std::make_unique<KeptPlan>();
-  if (!kept->make(plan)) return nullptr;
+  if (!kept->make(plan, fewest_to_recompute)) return nullptr;
   make_room();
   entries_.push_back({hash, ++uses_, std::move(kept)});
   return entries_.back().plan.get();

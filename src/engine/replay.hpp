@@ -17,15 +17,16 @@ namespace adjoint::detail {
 class KeptPlan {
  public:
   /// From a plan that was just scheduled. False, and of no use, for one that cannot be kept.
-  bool make(const std::vector<Node*>& plan);
+  bool make(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute);
   /// Whether `plan` is of this structure; then `steps()` are its steps.
-  bool matches(const std::vector<Node*>& plan);
+  bool matches(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute);
   Steps& steps() noexcept { return steps_; }
   Groups::Kept& program(int step) noexcept { return programs_[static_cast<std::size_t>(step)]; }
   std::size_t bytes() const noexcept;
 
  private:
   std::vector<std::uint64_t> key_;
+  std::int64_t fewest_to_recompute_ = 0;
   Steps steps_;
   std::vector<Groups::Kept> programs_;  // by step
 };
@@ -35,7 +36,7 @@ class KeptPlan {
 class Plans {
  public:
   /// The kept plan of this structure, or null. It stays valid until the next call. `hits` counts those that were there.
-  KeptPlan* find(const std::vector<Node*>& plan, std::uint64_t& hits);
+  KeptPlan* find(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute, std::uint64_t& hits);
 
  private:
   struct Entry {

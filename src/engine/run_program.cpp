@@ -245,7 +245,8 @@ void Program::compute(const Binding& binding, std::byte* buffers) const {
 }
 
 void Program::forget(Node* const* nodes, int count) noexcept {
-  for (int i = 0; i < count; ++i) nodes[i]->forget_value();
+  for (int i = 0; i < count; ++i)
+    if (!nodes[i]->is_computed()) nodes[i]->forget_value();
 }
 
 std::size_t Program::bytes() const noexcept {

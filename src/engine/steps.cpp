@@ -152,8 +152,10 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
   return false;
 }
 
-void Steps::build(const std::vector<Node*>& plan) {
+void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
   groups_.clear();
+  recomputed_.clear();
+  recomputed_at_.clear();
   std::int64_t largest = 0;
   for (Node* node : plan) {
     node->mark = -1;
@@ -229,15 +231,34 @@ void Steps::build(const std::vector<Node*>& plan) {
         groups_[static_cast<std::size_t>(input->mark)].late = false;
   }
   if (any_special) merge_groups(plan);
+  if (largest >= fewest_to_recompute) find_recomputed(plan, fewest_to_recompute);
   // By steps, the last created first; within a step in the order of the plan.
   const std::size_t steps = groups_.size();
   first_.assign(steps + 1, 0);
   for (std::size_t i = 0; i < steps; ++i) first_[i + 1] = first_[i] + groups_[steps - 1 - i].members;
-  nodes_.resize(plan.size());
-  order_.resize(plan.size());
-  for (std::size_t i = 0; i < steps; ++i) groups_[steps - 1 - i].members = first_[i];  // where the next one goes
-  for (std::size_t i = 0; i < plan.size(); ++i)
-    order_[static_cast<std::size_t>(groups_[static_cast<std::size_t>(plan[i]->mark)].members++)] = static_cast<int>(i);
+  nodes_.resize(static_cast<std::size_t>(first_[steps]));
+  order_.resize(nodes_.size());
+  for (Group& group : groups_) group.members = 0;  // those that have their places
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const auto place = [&](int number) {
+      Group& group = groups_[static_cast<std::size_t>(number)];
+      const int at = group.members++;
+      order_[static_cast<std::size_t>(first_[steps - 1 - static_cast<std::size_t>(number)] + at)] = static_cast<int>(i);
+      return at < kMostMembers ? MemberBits{1} << at : 0;
+    };
+    if (recomputed_at_.empty() || recomputed_at_[i] < 0) {
+      place(plan[i]->mark);
+      continue;
+    }
+    const Recomputed& node = recomputed_[static_cast<std::size_t>(recomputed_at_[i])];
+    for (int k = 0; k < node.count; ++k) {
+      Group& group = groups_[static_cast<std::size_t>(node.groups[k])];
+      const MemberBits bit = place(node.groups[k]);
+      if (k > 0 || node.stays) group.repeated.again |= bit;
+      else group.repeated.last |= bit;
+      if (k == 0 && node.stays) group.repeated.left |= bit;
+    }
+  }
   arrange(plan);
 }
 
