@@ -1,6 +1,7 @@
 // The kernels of every instruction set that this processor has, against plain loops over libm and naive indexing.
 #include "kernels/kernels.hpp"
 #include "kernels/philox.hpp"
+#include "ops/table/gamma.hpp"
 
 #include <doctest/doctest.h>
 
@@ -66,9 +67,10 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && same_bits(a.data(), b.data(), a.size() * sizeof(T));
 }
 
-// The distance from `got` to the exact value, in units of the last place of T there; 0 for equal special values.
+// The distance from `got` to the exact value, in units of the last place of T there, or at `scale` if that is larger; 0
+// for equal special values.
 template <class T>
-double ulps(T got, long double exact) {
+double ulps(T got, long double exact, long double scale = 0) {
   if (std::isnan(exact) || std::isnan(got)) return std::isnan(exact) && std::isnan(got) ? 0 : HUGE_VAL;
   const T rounded = static_cast<T>(exact);
   if (rounded == got) {
@@ -85,7 +87,8 @@ double ulps(T got, long double exact) {
     return static_cast<double>((next - std::fabs(exact)) / unit);
   }
   if (std::isinf(rounded)) exact = std::copysign(std::ldexp(1.0L, std::numeric_limits<T>::max_exponent), exact);
-  const int exponent = std::max(std::ilogb(exact == 0 ? 1e-4000L : exact), std::numeric_limits<T>::min_exponent - 1);
+  const long double size = std::max({std::fabs(exact), scale, 1e-4000L});
+  const int exponent = std::max(std::ilogb(size), std::numeric_limits<T>::min_exponent - 1);
   const long double unit = std::ldexp(1.0L, exponent - std::numeric_limits<T>::digits + 1);
   return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / unit);
 }
@@ -207,11 +210,32 @@ struct Function {
   Exact (*exact)(Exact);
   double (*in_double)(double);
   double bound32, bound64;  // units in the last place
+  Exact (*scale64)(Exact);  // of the result, or of this if it is larger; null: of the result
 
   template <class F>
-  Function(const char* of, Tile tile, F f, double for32, double for64)
-      : name(of), kind(tile), exact(f), in_double(f), bound32(for32), bound64(for64) {}
+  Function(const char* of, Tile tile, F f, double for32, double for64, Exact (*of64)(Exact) = nullptr)
+      : name(of), kind(tile), exact(f), in_double(f), bound32(for32), bound64(for64), scale64(of64) {}
 };
+
+// std::lgamma writes a global variable.
+double log_gamma(double x) {
+  int sign;
+  return ::lgamma_r(x, &sign);
+}
+Exact log_gamma(Exact x) {
+  int sign;
+  return ::lgammal_r(x, &sign);
+}
+template <class T>
+T digamma(T x) {
+  return adjoint::table::derivative_of_lgamma(0, x);
+}
+// For negative arguments the terms of digamma, of which one is a cotangent, are larger than it around its zeros. Around
+// the positive zero the exact values here have too few bits.
+Exact scale_of_digamma(Exact x) {
+  if (x < 0) return std::max(std::fabs(digamma(1 - x)), Exact{1});
+  return std::fabs(x - 1.4616L) < 1e-3L ? 1e-3L : 0;
+}
 
 // The one table of bounds (docs/accuracy.md has them for users). Functions that are not listed are exact or correctly
 // rounded (0.5).
@@ -236,6 +260,8 @@ const Function kFunctions[] = {
     {"cosh", Tile::cosh, [](auto x) { return std::cosh(x); }, 2, 2},
     {"tanh", Tile::tanh, [](auto x) { return std::tanh(x); }, 2, 2.5},
     {"erf", Tile::erf, [](auto x) { return std::erf(x); }, 1.5, 1.5},
+    {"lgamma", Tile::lgamma, [](auto x) { return log_gamma(x); }, 1, 6},
+    {"digamma", Tile::digamma, [](auto x) { return digamma(x); }, 1, 6, scale_of_digamma},
     {"sigmoid", Tile::sigmoid, [](auto x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); },
      2, 2},
     {"softplus", Tile::softplus,
@@ -258,7 +284,8 @@ void check_function(const k::Table& table, const Function& function) {
   double worst = -1;
   std::size_t at = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const double error = ulps(y[i], function.exact(x[i]));
+    const bool scaled = sizeof(T) == 8 && function.scale64;
+    const double error = ulps(y[i], function.exact(x[i]), scaled ? function.scale64(x[i]) : 0);
     if (error > worst) worst = error, at = i;
   }
   CAPTURE(x[at]);
@@ -651,6 +678,84 @@ TEST_CASE("atan2") {
   };
   check(float{});
   check(double{});
+}
+
+TEST_CASE("polygamma") {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    std::mt19937_64 engine(5);
+    std::uniform_real_distribution<double> near(-30, 30), small(0, 1), large(0, 1e5);
+    for (int order : {1, 2, 3, 5, 10}) {
+      std::vector<T> n, x;
+      for (T value : special_values<T>())
+        if (value > -100) x.push_back(value);
+      for (int i = 0; i < 2000; ++i) {
+        for (double value : {near(engine), small(engine), large(engine)}) x.push_back(static_cast<T>(value));
+        x.push_back(std::round(x.back() / 1000) + static_cast<T>(std::ldexp(small(engine), -i % 100)));
+      }
+      n.assign(x.size(), static_cast<T>(order));
+      for (const k::Table* table : tables()) {
+        const auto got = run<T>(kernel(*table, Tile::polygamma, adjoint::dtype_of<T>()), n, x);
+        double worst = 0;
+        std::size_t at = 0;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          if (std::isinf(x[i])) continue;
+          // Between poles there may be a zero: the unit is that of the nearest pole's term.
+          const Exact offset = std::fabs(x[i] - std::nearbyint(static_cast<Exact>(x[i])));
+          const Exact scale = x[i] < 0 ? std::tgamma(order + 1.0L) / std::pow(offset, order + 1.0L) : 0;
+          const double error = ulps(got[i], adjoint::table::derivative_of_lgamma<Exact>(order, x[i]), scale);
+          if (error > worst) worst = error, at = i;
+        }
+        CAPTURE(std::string(table->name));
+        CAPTURE(order);
+        CAPTURE(x[at]);
+        CAPTURE(got[at]);
+        CAPTURE(static_cast<double>(adjoint::table::derivative_of_lgamma<Exact>(order, x[at])));
+        CHECK(worst <= (sizeof(T) == 4 ? 1 : order + 4));
+        if (std::getenv("ADJOINT_TEST_ULPS"))
+          MESSAGE(std::string(table->name)
+                  << " polygamma " << order << " " << sizeof(T) << " " << worst << " at " << x[at]);
+        CHECK(got[0] == (order % 2 == 0 ? -kInf<T> : kInf<T>));  // at 0
+      }
+    }
+  };
+  check(float{});
+  check(double{});
+}
+
+TEST_CASE("the gamma family at its ends, and digamma around its zero") {
+  for (const k::Table* table : tables()) {
+    CAPTURE(std::string(table->name));
+    const auto of = [&](Tile kind, double x) {
+      return run<double>(kernel(*table, kind, adjoint::float64), std::vector<double>{x})[0];
+    };
+    const auto polygamma = [&](double n, double x) {
+      return run<double>(kernel(*table, Tile::polygamma, adjoint::float64), std::vector<double>{n},
+                         std::vector<double>{x})[0];
+    };
+    const auto near = [](double got, double exact) { return std::fabs(got / exact - 1) <= 1e-13; };
+    constexpr double inf = kInf<double>, tiny = std::numeric_limits<double>::denorm_min();
+    CHECK(of(Tile::digamma, tiny) == -inf);
+    CHECK(of(Tile::digamma, -tiny) == inf);
+    CHECK(std::isnan(of(Tile::digamma, -1)));
+    CHECK(std::isnan(of(Tile::digamma, -inf)));
+    CHECK(of(Tile::digamma, inf) == inf);
+    CHECK(of(Tile::lgamma, -3) == inf);
+    CHECK(of(Tile::lgamma, -inf) == inf);
+    CHECK(near(of(Tile::lgamma, 2.5e305), 1.755511860237645252e308));
+    CHECK(of(Tile::lgamma, 2.6e305) == inf);
+    CHECK(polygamma(1, tiny) == inf);
+    CHECK(polygamma(2, -tiny) == inf);
+    CHECK(polygamma(2, -1) == -inf);
+    CHECK(near(polygamma(1, 1e200), 1e-200));
+    CHECK(near(polygamma(200, 50), -2.5829713930705356496e33));
+    CHECK(polygamma(1, inf) == 0);
+    CHECK(std::isnan(polygamma(2, -inf)));
+    // The zero, 1.46163214496836234126..., is between two numbers.
+    CHECK(near(of(Tile::digamma, 0x1.762d86356be3fp+0), -9.2412655217294275168e-17));
+    CHECK(near(of(Tile::digamma, 0x1.762d86356be40p+0), 1.2245374622004069031e-16));
+    CHECK(near(of(Tile::digamma, 1.4617), 6.5659392293676495502e-5));
+  }
 }
 
 TEST_CASE("log2 is exact at powers of two") {
