@@ -59,8 +59,9 @@ void Node::drop_value() noexcept {
 
 void Node::set_inputs(Node* const* inputs, int count) {
   using Input = std::atomic<std::uintptr_t>;
-  inputs_ = count <= kInlineInputs ? inline_inputs_
-                                   : static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
+  inputs_ = count <= kInlineInputs
+                ? inline_inputs_
+                : static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
   input_count_ = count;
   for (int i = 0; i < count; ++i) {
     add_to(inputs[i]->uses_, kReadersUse);
