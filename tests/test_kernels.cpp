@@ -185,8 +185,8 @@ std::vector<T> special_values() {
 
 // Values of all sizes: uniform in some ranges, and of random exponent.
 template <class T>
-std::vector<T> sample_values() {
-  std::mt19937_64 engine(7);
+std::vector<T> sample_values(unsigned seed = 7) {
+  std::mt19937_64 engine(seed);
   std::vector<T> values = special_values<T>();
   for (double range : {0.01, 0.5, 1.0, 2.0, 4.0, 12.0, 90.0, 750.0, 3000.0, 1e5, 1e7}) {
     std::uniform_real_distribution<double> uniform(-range, range);
@@ -274,37 +274,70 @@ const Function kFunctions[] = {
     {"round", Tile::round, [](auto x) { return std::nearbyint(x); }, 0, 0},
 };
 
+// A function in each instruction set, over values of T from each of the seeds.
 template <class T>
-void check_function(const k::Table& table, const Function& function) {
-  CAPTURE(std::string(table.name));
+void check_function(const Function& function, unsigned first_seed, unsigned last_seed) {
   CAPTURE(std::string(function.name));
-  const std::vector<T> x = sample_values<T>();
-  const std::vector<T> y = run<T>(kernel(table, function.kind, adjoint::dtype_of<T>()), x);
+  const bool scaled = sizeof(T) == 8 && function.scale64;
   const double bound = std::is_same_v<T, float> ? function.bound32 : function.bound64;
-  double worst = -1;
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const bool scaled = sizeof(T) == 8 && function.scale64;
-    const double error = ulps(y[i], function.exact(x[i]), scaled ? function.scale64(x[i]) : 0);
-    if (error > worst) worst = error, at = i;
+  const std::vector<const k::Table*> all = tables();
+  struct Largest {
+    double error = -1;
+    T x = 0, y = 0;
+  };
+  std::vector<Largest> worst(all.size());
+  for (unsigned seed = first_seed; seed <= last_seed; ++seed) {
+    const std::vector<T> x = sample_values<T>(seed);
+    std::vector<Exact> exact(x.size()), scale(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      exact[i] = function.exact(x[i]);
+      scale[i] = scaled ? function.scale64(x[i]) : 0;
+    }
+    for (std::size_t t = 0; t < all.size(); ++t) {
+      const std::vector<T> y = run<T>(kernel(*all[t], function.kind, adjoint::dtype_of<T>()), x);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double error = ulps(y[i], exact[i], scale[i]);
+        if (error > worst[t].error) worst[t] = {error, x[i], y[i]};
+      }
+    }
   }
-  CAPTURE(x[at]);
-  CAPTURE(y[at]);
-  CAPTURE(static_cast<double>(function.exact(x[at])));
-  CHECK(worst <= bound);
-  if (std::getenv("ADJOINT_TEST_ULPS"))
-    MESSAGE(std::string(table.name) << " " << std::string(function.name) << (sizeof(T) == 4 ? " f32 " : " f64 ")
-                                    << worst << " at " << x[at]);
+  for (std::size_t t = 0; t < all.size(); ++t) {
+    CAPTURE(std::string(all[t]->name));
+    CAPTURE(worst[t].x);
+    CAPTURE(worst[t].y);
+    CAPTURE(static_cast<double>(function.exact(worst[t].x)));
+    CHECK(worst[t].error <= bound);
+    if (std::getenv("ADJOINT_TEST_ULPS"))
+      MESSAGE(std::string(all[t]->name) << " " << std::string(function.name) << (sizeof(T) == 4 ? " f32 " : " f64 ")
+                                        << worst[t].error << " at " << worst[t].x);
+  }
+}
+
+// Whether ADJOINT_TEST_ALL asks for everything.
+bool everything() {
+  static const bool all = std::getenv("ADJOINT_TEST_ALL") != nullptr;
+  return all;
 }
 
 }  // namespace
 
 TEST_CASE("elementwise functions are within their bounds, special values included") {
-  for (const k::Table* table : tables())
-    for (const Function& function : kFunctions) {
-      check_function<float>(*table, function);
-      check_function<double>(*table, function);
-    }
+  for (const Function& function : kFunctions) {
+    check_function<float>(function, 7, 7);
+    check_function<double>(function, 7, 7);
+  }
+}
+
+TEST_CASE("float64 functions, over millions of numbers" * doctest::test_suite("slow")) {
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  const unsigned seeds = everything() ? 300 : 10;
+#else
+  const unsigned seeds = 1;
+#endif
+  const char* only = std::getenv("ADJOINT_TEST_FUNCTION");
+  for (const Function& function : kFunctions)
+    if (!only || std::string(only) == function.name)
+      check_function<double>(function, 100, 100 + (function.bound64 == 0 ? 0 : seeds - 1));
 }
 
 namespace {
@@ -374,10 +407,6 @@ void off_by_three(int64_t n, const void* const* inputs, void* output) {
 // float functions, one in 17 of the others, and the first of each exponent (zeros and infinities are in those);
 // everything if ADJOINT_TEST_ALL is set, which takes most of an hour. Without optimisation, and for functions that are
 // exact, one in 61.
-bool everything() {
-  static const bool all = std::getenv("ADJOINT_TEST_ALL") != nullptr;
-  return all;
-}
 bool is_checked(int64_t run, const Function& function) {
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   const bool fast = true;
