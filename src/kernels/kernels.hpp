@@ -24,7 +24,7 @@ enum class Tile : std::uint8_t {
   neg, abs, sign, exp, expm1, log, log2, log1p, sqrt, rsqrt, sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, erf,
   lgamma, digamma, sigmoid, relu, softplus, floor, ceil, round,
   // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
-  // (div, atan2 and polygamma, whose first operand is a whole number >= 1: floating only; maximum and minimum hand on NaN)
+  // (div and atan2: floating only; polygamma too, of a whole number >= 1; maximum and minimum hand on NaN)
   add, sub, mul, div, atan2, pow, polygamma, maximum, minimum,
   // two operands of any dtype, output bool
   eq, ne, lt, le, gt, ge,
