@@ -97,10 +97,11 @@ TEST_CASE("options are the calling thread's, for as long as a guard lives") {
 TEST_CASE("training gives the same bits without fusion, replay, donation, or all of them") {
   const std::vector<Tensor> expected = trained();
   for (const Options& options : {without(&Options::fusion), without(&Options::replay), without(&Options::donation),
-                                 Options{false, false, false}}) {
+                                 without(&Options::recomputation), Options{false, false, false, false}}) {
     CAPTURE(options.fusion);
     CAPTURE(options.replay);
     CAPTURE(options.donation);
+    CAPTURE(options.recomputation);
     const OptionsGuard guard(options);
     CHECK(same_bits(trained(), expected));
   }
@@ -159,8 +160,8 @@ TEST_CASE("what the environment switches off") {
     const auto compute = [] { ad::eval(ad::ones({2}) + 1); };
     for (int i = 0; i < 2; ++i)
       CHECK(message_of(compute) ==
-            "ADJOINT_ENGINE: 'no-fuson' is not known; it must be a list, separated by commas, of no-fusion, no-replay "
-            "and no-donation");
+            "ADJOINT_ENGINE: 'no-fuson' is not known; it must be a list, separated by commas, of no-fusion, no-replay, "
+            "no-donation and no-recomputation");
     CHECK_THROWS_AS(ad::engine::options(), ad::ValueError);
     CHECK_THROWS_AS(OptionsGuard{Options()}, ad::ValueError);
     return;

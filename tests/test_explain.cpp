@@ -73,7 +73,7 @@ TEST_CASE("nothing is computed, and the plan says what would be") {
   CHECK(has(plan, "  reads 580 B, writes 512 B, 384 flop\n"));
   CHECK(has(plan,
             "  %0 = mul(in0, in1)  float32 (8, 16)  buffer 1\n"
-            "  %1 = add(%0, 2)     float32 (8, 16)  buffer 0\n"
+            "  %1 = add(%0, 2)     float32 (8, 16)  buffer 2\n"
             "  %2 = tanh(%1)       float32 (8, 16)  output, over in0 if free\n"));
   std::ostringstream out;
   out << plan;

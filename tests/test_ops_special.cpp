@@ -55,6 +55,12 @@ const std::map<std::string, Function>& functions() {
       {"points: sigmoid", unary<ad::sigmoid>},
       {"points: tanh", unary<ad::tanh>},
       {"points: erf", unary<ad::erf>},
+      {"points: lgamma", unary<ad::lgamma>},
+      {"points: digamma", unary<ad::digamma>},
+      {"points: polygamma(0, x)", [](const Tensors& x) { return ad::polygamma(0, x[0]); }},
+      {"points: polygamma(1, x)", [](const Tensors& x) { return ad::polygamma(1, x[0]); }},
+      {"points: polygamma(2, x)", [](const Tensors& x) { return ad::polygamma(2, x[0]); }},
+      {"points: polygamma(3, x)", [](const Tensors& x) { return ad::polygamma(3, x[0]); }},
       {"points: sin", unary<ad::sin>},
       {"points: cos", unary<ad::cos>},
       {"points: tan", unary<ad::tan>},
@@ -173,7 +179,24 @@ const std::vector<Deviation>& deviations() {
   const char* mean = "infinity meets its negative in the derivative by way of the mean";
   const char* side = "the second derivative is that of the side to which the first one belongs";
   const char* divided = "PyTorch divides by what is zero or infinite here";
+  const char* trigamma = "PyTorch's first derivative of digamma is right to 1e-11, and finite at its poles";
+  const char* ends = "at infinity PyTorch's further derivatives of digamma are NaN, and infinite at minus infinity";
+  const std::set<std::int64_t> finite{1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13};
   static const std::vector<Deviation> list{
+      {"points: lgamma", "second", finite, trigamma},
+      {"points: digamma", "gradient0", finite, trigamma},
+      {"points: digamma", "second", {0, 15}, ends},
+      {"points: polygamma(0, x)", "gradient0", finite, trigamma},
+      {"points: polygamma(0, x)", "second", {0, 15}, ends},
+      {"points: polygamma(1, x)", "value", finite, trigamma},
+      {"points: polygamma(1, x)", "gradient0", {0, 15}, ends},
+      {"points: polygamma(1, x)", "second", {0, 15}, ends},
+      {"points: polygamma(2, x)", "value", {0, 15}, ends},
+      {"points: polygamma(2, x)", "gradient0", {0, 15}, ends},
+      {"points: polygamma(2, x)", "second", {0, 15}, ends},
+      {"points: polygamma(3, x)", "value", {0, 15}, ends},
+      {"points: polygamma(3, x)", "gradient0", {0, 15}, ends},
+      {"points: polygamma(3, x)", "second", {0, 15}, ends},
       {"points: elu", "second", {7, 8}, side},
       {"points: elu(x, 0.5)", "second", {7, 8}, side},
       {"rows: prod", "second", {8, 12, 14, 20, 21, 22, 23}, divided},

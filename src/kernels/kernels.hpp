@@ -22,10 +22,10 @@ inline constexpr std::int64_t kTile = 512;
 enum class Tile : std::uint8_t {
   // one operand, float32/float64 (neg, abs, sign also integers; floor, ceil, round are the identity on integers)
   neg, abs, sign, exp, expm1, log, log2, log1p, sqrt, rsqrt, sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, erf,
-  sigmoid, relu, softplus, floor, ceil, round,
+  lgamma, digamma, sigmoid, relu, softplus, floor, ceil, round,
   // two operands, every dtype but bool (add, mul, maximum and minimum also bool: or, and, or, and)
-  // (div and atan2: floating only; maximum and minimum hand on NaN)
-  add, sub, mul, div, atan2, pow, maximum, minimum,
+  // (div and atan2: floating only; polygamma too, of a whole number >= 1; maximum and minimum hand on NaN)
+  add, sub, mul, div, atan2, pow, polygamma, maximum, minimum,
   // two operands of any dtype, output bool
   eq, ne, lt, le, gt, ge,
   // bool to bool

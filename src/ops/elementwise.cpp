@@ -54,6 +54,8 @@ const Operation kSinh = unary("sinh", Tile::sinh, kReadsA, [](const Recorded& at
 const Operation kCosh = unary("cosh", Tile::cosh, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * sinh(at.input(0)); });
 const Operation kTanh = unary("tanh", Tile::tanh, kY, [](const Recorded& at, int, const Tensor& t) { return t * (1 - square(at.output())); });
 const Operation kErf = unary("erf", Tile::erf, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * (exp(-square(at.input(0))) * 1.1283791670955126); });  // 2 / sqrt(pi)
+const Operation kDigamma = unary("digamma", Tile::digamma, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * polygamma(1, at.input(0)); });
+const Operation kLgamma = unary("lgamma", Tile::lgamma, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * digamma(at.input(0)); });
 const Operation kSigmoid = unary("sigmoid", Tile::sigmoid, kY, [](const Recorded& at, int, const Tensor& t) { const Tensor y = at.output(); return t * (y * (1 - y)); });
 const Operation kSoftplus = unary("softplus", Tile::softplus, kReadsA, [](const Recorded& at, int, const Tensor& t) { return t * sigmoid(at.input(0)); });
 
@@ -82,6 +84,11 @@ const Operation kPow = binary("pow", Tile::pow, kReadsA | kReadsB, kReadsA | kRe
   const Tensor constant = a == 0 && b >= 0;
   return where(constant, 0, t * (at.output() * log(where(constant, 1, a))));
 });
+// Of a number and a tensor.
+const Operation kPolygamma{"polygamma", Family::elementwise, execute_elementwise, static_cast<std::uint8_t>(Tile::polygamma), false, 2,
+  {0, kReadsA | kReadsB}, [](const Recorded& at, int, const Tensor& t) {
+  return t * polygamma(static_cast<std::int64_t>(at.number(0)->to_double()) + 1, at.input(1));
+}, nullptr};
 // Where a = b each gets half of the derivative; where they cannot be compared, each gets all of it.
 const Operation kMaximum = binary("maximum", Tile::maximum, kReadsA | kReadsB, kReadsA | kReadsB, [](const Recorded& at, int i, const Tensor& t) {
   const Tensor self = at.input(i), other = at.input(1 - i);
@@ -219,6 +226,18 @@ Tensor sinh(const Tensor& x) { return real_function(kSinh, x); }
 Tensor cosh(const Tensor& x) { return real_function(kCosh, x); }
 Tensor tanh(const Tensor& x) { return real_function(kTanh, x); }
 Tensor erf(const Tensor& x) { return real_function(kErf, x); }
+Tensor lgamma(const Tensor& x) { return real_function(kLgamma, x); }
+Tensor digamma(const Tensor& x) { return real_function(kDigamma, x); }
+Tensor polygamma(std::int64_t n, const Tensor& x) {
+  Node* node = Access::node(x, "polygamma");
+  if (n < 0 || n > 1 << 24)  // as far as float32 has all whole numbers
+    throw ValueError("polygamma: the order n is " + std::to_string(n) + "; it must be from 0 to 2^24");
+  if (n == 0) return digamma(x);
+  if (!is_floating(node->dtype)) return polygamma(n, cast(x, float32));
+  const Tensor number = scalar_node(n, node->dtype);
+  Node* inputs[] = {Access::node(number), node};
+  return record(kPolygamma, node->shape, node->dtype, inputs, 2);
+}
 Tensor sigmoid(const Tensor& x) { return real_function(kSigmoid, x); }
 Tensor relu(const Tensor& x) {
   if (is_integral(dtype_of_operand(kRelu, x))) return maximum(x, 0);

@@ -4,8 +4,8 @@
 // Sums and products of integers wrap around; elsewhere a whole number that the dtype cannot hold is a ValueError, but
 // comparisons take it as it is.
 // Where a derivative does not exist the subgradient is PyTorch's, given with the operation.
-// Functions of float32 are within two units in the last place of the exact value (tan and sigmoid: 2.25), of float64
-// within two and a half; nothing is flushed to zero (docs/accuracy.md).
+// Functions of float32 are within two units in the last place of the exact value, of float64 within three (the gamma
+// family has bounds of its own); nothing is flushed to zero (docs/accuracy.md).
 #pragma once
 
 #include <adjoint/tensor.hpp>
@@ -36,6 +36,12 @@ ADJOINT_API Tensor sinh(const Tensor& x);
 ADJOINT_API Tensor cosh(const Tensor& x);
 ADJOINT_API Tensor tanh(const Tensor& x);
 ADJOINT_API Tensor erf(const Tensor& x);          ///< 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+ADJOINT_API Tensor lgamma(const Tensor& x);       ///< log |Gamma(x)|; infinite at 0 and negative integers.
+/// The derivative of lgamma; NaN at negative integers, -inf at 0 and +inf at -0.
+ADJOINT_API Tensor digamma(const Tensor& x);
+/// The n-th derivative of digamma, 0 <= n <= 2^24 (else ValueError). For n >= 1 it is infinite at 0 and negative
+/// integers, with the sign that it has for positive x.
+ADJOINT_API Tensor polygamma(std::int64_t n, const Tensor& x);
 ADJOINT_API Tensor sigmoid(const Tensor& x);      ///< 1 / (1 + exp(-x)), stable on both sides.
 ADJOINT_API Tensor relu(const Tensor& x);         ///< max(x, 0). Derivative at 0: 0.
 ADJOINT_API Tensor softplus(const Tensor& x);     ///< log(1 + exp(x)), stable on both sides.

@@ -1,4 +1,5 @@
 #include "builders.hpp"
+#include "gamma.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -75,6 +76,24 @@ Row cast_row() {
   for (Dtype to : {float32, float64, int64})
     row.timed.push_back(timed(std::string("cast(x, ") + adjoint::name_of(to) + ")", {kTimed},
                               [to](const Tensors& x) { return cast(x[0], to); }));
+  return row;
+}
+
+// Away from the poles of the gamma function, and from the zeros of its logarithm's derivatives between those, where
+// little is left of large terms (around the positive zero of digamma, in long double).
+Domain between_poles() { return away_from({-2.5, -2, -1.5, -1, -0.5, 0, 1.46}, 0.15); }
+double polygamma_of(int n, double x) { return static_cast<double>(derivative_of_lgamma<long double>(n, x)); }
+
+Row polygamma_row() {
+  Row row{"polygamma", Family::elementwise, kToFloat, {}};
+  for (int n : {0, 1, 2, 3})
+    for (const Input& input : one_operand(between_poles()))
+      row.cases.push_back(one(
+          "polygamma(" + std::to_string(n) + ", x)", {input}, [n](const Tensors& x) { return polygamma(n, x[0]); },
+          [n](const Arrays& x) { return map(x, [n](const double* v) { return polygamma_of(n, v[0]); }); }));
+  row.timed = {timed("polygamma(1, x)", {kTimed}, [](const Tensors& x) { return polygamma(1, x[0]); })};
+  row.errors = {value_error([](const Tensors&) { return polygamma(-1, zeros({2})); }, {"order n", "-1", "2^24"}),
+                value_error([](const Tensors&) { return polygamma((1 << 24) + 1, zeros({2})); }, {"16777217"})};
   return row;
 }
 
@@ -185,6 +204,10 @@ std::vector<Row> elementwise_rows() {
       unary("cosh", family, {cosh, std::cosh}, moderate, kToFloat),
       unary("tanh", family, {tanh, std::tanh}, moderate, kToFloat),
       unary("erf", family, {erf, std::erf}, moderate, kToFloat),
+      // the gamma function
+      unary("lgamma", family, {lgamma, std::lgamma}, between_poles(), kToFloat),
+      unary("digamma", family, {digamma, [](double x) { return polygamma_of(0, x); }}, between_poles(), kToFloat),
+      polygamma_row(),
       // of the circle
       unary("sin", family, {sin, std::sin}, moderate, kToFloat),
       unary("cos", family, {cos, std::cos}, moderate, kToFloat),

@@ -42,6 +42,8 @@ UNARY = {
     "hardtanh": F.hardtanh, "hardtanh(x, 0, 2)": lambda x: F.hardtanh(x, 0, 2),
     "hardtanh(x, 0.5, 2.5)": lambda x: F.hardtanh(x, 0.5, 2.5),
     "isnan": torch.isnan, "isinf": torch.isinf, "isfinite": torch.isfinite, "logical_not": torch.logical_not,
+    "lgamma": torch.lgamma, "digamma": torch.digamma,
+    **{f"polygamma({n}, x)": lambda x, n=n: torch.special.polygamma(n, x) for n in (0, 1, 2, 3)},
     "where(x > 0, log(x), 0)": lambda x: torch.where(x > 0, torch.log(x), 0.0),
 }
 PAIRS = list(itertools.product([-INF, -2.0, -0.0, 0.0, 0.5, 1.0, 2.0, INF, NAN], repeat=2))
