@@ -27,17 +27,17 @@ void Node::settle(Node* first) noexcept {
   settling = true;
   while (Node* node = list) {
     list = node->next_;
-    if (node->dying_) node->destroy();
-    else node->handle_unused();
+    if (node->dying_ || node->handle_unused()) node->destroy();
   }
   settling = false;
 }
 
-void Node::handle_unused() noexcept {
+// Whether nothing links the node any more.
+bool Node::handle_unused() noexcept {
   if (is_computed()) drop_value();
   else if (state() == State::pending) drop_inputs(kReadersUse);  // nobody will compute it
   state_.store(State::dropped, std::memory_order_release);
-  drop_link();
+  return take_from(links_, 1) == 1;
 }
 
 void Node::destroy() noexcept {
@@ -57,16 +57,9 @@ void Node::drop_value() noexcept {
   }
 }
 
-void Node::set_inputs(Node* const* inputs, int count) {
+std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {
   using Input = std::atomic<std::uintptr_t>;
-  inputs_ = count <= kInlineInputs ? inline_inputs_
-                                   : static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
-  input_count_ = count;
-  for (int i = 0; i < count; ++i) {
-    add_to(inputs[i]->uses_, kReadersUse);
-    inputs[i]->add_link();
-    inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
-  }
+  return static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
 }
 
 // `counts` is what this node's uses of its inputs count as: a reader's, or a derivative's.
@@ -78,7 +71,7 @@ void Node::drop_inputs(std::int64_t counts) noexcept {
     const std::uintptr_t entry = inputs[i].load(std::memory_order_relaxed);
     Node* node = reinterpret_cast<Node*>(entry & ~kUsed);
     if (entry & kUsed) node->drop_uses(counts);
-    node->drop_link();
+    else node->drop_link();
   }
   if (inputs != inline_inputs_) pool_free(inputs, static_cast<std::size_t>(input_count_) * sizeof(*inputs));
 }
@@ -92,6 +85,7 @@ void Node::drop_what_was_read() noexcept {
     if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value()) {
       take_from(node->uses_, kReader);
     } else {
+      node->add_link();
       inputs_[i].store(reinterpret_cast<std::uintptr_t>(node), std::memory_order_relaxed);
       node->drop_uses(kReadersUse);
     }
@@ -243,13 +237,10 @@ void Cell::set_requires_grad(bool requires_grad) {
 
 // -- Access -----------------------------------------------------------------------------------------------------------
 
-Node* Access::node(const Tensor& tensor, const char* operation) {
-  if (tensor.cell_) return tensor.cell_->current();
-  if (!tensor.node_)
-    throw ValueError(std::string(operation) +
-                     ": an undefined Tensor was used as an operand; it was default-constructed or moved from, or is a "
-                     "gradient that no backward() has reached");
-  return tensor.node_;
+void Access::throw_undefined(const char* operation) {
+  throw ValueError(std::string(operation) +
+                   ": an undefined Tensor was used as an operand; it was default-constructed or moved from, or is a "
+                   "gradient that no backward() has reached");
 }
 
 // -- numbers ----------------------------------------------------------------------------------------------------------
