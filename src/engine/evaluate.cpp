@@ -95,7 +95,8 @@ class Evaluation {
   std::vector<Node*>& plan_ = workspace_->plan;
   std::vector<Node*>& roots_ = workspace_->roots;
   std::vector<Cell*>& cells_ = workspace_->cells;
-  std::exception_ptr error_;  // the first
+  std::int64_t other_readers_ = 0;  // how often this thread's nodes of the plan are read by others
+  std::exception_ptr error_;        // the first
   bool failed_ = false;       // some node
   bool reverted_ = false;
   const std::shared_ptr<ThreadProfile> profile_ = ThreadProfile::running();  // null: none
@@ -147,6 +148,7 @@ void Evaluation::plan(Node* const* roots, int count) {
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
     unschedule(0);
+    other_readers_ = 0;
     std::vector<ThreadState*> states = locked_;
     states.insert(states.end(), foreign_.begin(), foreign_.end());
     foreign_.clear();
@@ -160,28 +162,36 @@ void Evaluation::plan(Node* const* roots, int count) {
 bool Evaluation::schedule(Node* root) {
   std::vector<Frame>& stack = workspace_->stack;
   std::size_t depth = 0;
+  bool complete = true;
   const auto enter = [&](Node* node) {
-    if (node->state() != State::pending) return true;
     if (!is_locked(*node)) {
       foreign_.push_back(node->owner);
-      return false;
+      complete = false;
+      return;
     }
     // Asked again under the lock: its owner may have computed it meanwhile.
-    if (node->schedule != Schedule::none || node->state() != State::pending) return true;
+    if (node->schedule != Schedule::none || node->state() != State::pending) return;
     node->schedule = Schedule::planned;
+    if (node->owner == &state_) other_readers_ += node->readers();
     if (depth == stack.size()) stack.resize(2 * depth + 64);
     stack[depth++] = {node, 0};
-    return true;
   };
-  bool complete = enter(root);
+  if (root->state() == State::pending) enter(root);
   while (depth > 0) {
-    Frame& frame = stack[depth - 1];
-    if (complete && frame.next < frame.node->input_count()) {
-      complete = enter(frame.node->input(frame.next++));
-    } else {
-      plan_.push_back(frame.node);
-      --depth;
+    const std::size_t before = depth;
+    Frame* frame = &stack[depth - 1];
+    Node* node = frame->node;
+    const int inputs = node->input_count();
+    while (complete && depth == before && frame->next < inputs) {
+      Node* input = node->input(frame->next++);
+      if (input->state() != State::pending) continue;
+      other_readers_ -= input->owner == &state_;
+      enter(input);  // and this may have moved the stack
+      frame = &stack[before - 1];
     }
+    if (depth != before) continue;
+    plan_.push_back(node);
+    --depth;
   }
   return complete;
 }
@@ -198,29 +208,25 @@ void Evaluation::schedule_what_is_fed() {
   // With no other thread's nodes among them, and as many as are pending, there are no others.
   if (locked_.size() == 1 && plan_.size() >= state_.pending.size()) return;
   const std::size_t asked_for = plan_.size();
-  // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
-  std::int64_t readers = 0;
+  if (other_readers_ <= 0) return;
+  // Where in the list of pending nodes to look for the others that read nodes of the plan.
   std::uint64_t first = UINT64_MAX, last = 0;
-  std::size_t counted = 0;
-  const auto count_readers = [&] {
-    for (; counted < plan_.size(); ++counted) {
-      const Node& node = *plan_[counted];
-      for (int i = 0; i < node.input_count(); ++i)
-        readers -= node.input(i)->owner == &state_ && node.input(i)->schedule != Schedule::none;
-      if (node.owner != &state_) continue;  // what reads it is not ours to compute
-      readers += node.readers();
-      if (!node.first_reader) continue;
+  std::size_t seen = 0;
+  const auto find_readers = [&] {
+    for (; seen < plan_.size(); ++seen) {
+      const Node& node = *plan_[seen];
+      if (node.owner != &state_ || !node.first_reader) continue;  // what reads it is not ours to compute
       first = std::min(first, node.first_reader);
       last = std::max(last, node.last_reader);
     }
   };
-  count_readers();
+  find_readers();
   const auto& pending = state_.pending;
   const auto number_less = [](const ThreadState::Pending& entry, std::uint64_t number) {
     return entry.number < number;
   };
-  auto at = readers > 0 ? std::lower_bound(pending.begin(), pending.end(), first, number_less) : pending.end();
-  for (; readers > 0 && at != pending.end() && at->number <= last; ++at) {
+  auto at = std::lower_bound(pending.begin(), pending.end(), first, number_less);
+  for (; other_readers_ > 0 && at != pending.end() && at->number <= last; ++at) {
     Node* node = at->node;
     if (!node || node->schedule != Schedule::none || node->state() != State::pending) continue;
     if (!node->try_add_use()) continue;  // without ours, another thread might drop it, and its inputs, meanwhile
@@ -230,10 +236,12 @@ void Evaluation::schedule_what_is_fed() {
       fed = is_locked(input) && input.schedule != Schedule::none;
     }
     const std::size_t before = plan_.size();
+    const std::int64_t readers_before = other_readers_;
     if (fed && schedule(node)) {
       node->schedule = Schedule::used;
-      count_readers();
+      find_readers();
     } else {
+      other_readers_ = readers_before;
       unschedule(before);  // it also needs what another thread recorded: it can wait
       node->drop_use();
     }
