@@ -28,6 +28,7 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace adjoint::detail {
 
@@ -78,7 +79,9 @@ class Node {
   /// Only for one who knows of a use, or holds the owner's lock and knows of a pending one.
   void add_use() noexcept { add_to(uses_, 1); }
   /// A use, unless there is none left.
-  bool try_add_use() noexcept;
+  bool try_add_use() noexcept {
+    return add_unless(uses_, [](std::int64_t counts) { return uses_of(counts) <= 0; });
+  }
   void drop_use() noexcept { drop_uses(1); }
   void add_link() noexcept { add_to(links_, 1); }
   void drop_link() noexcept {
@@ -184,13 +187,20 @@ class Node {
   ~Node() = default;
   static std::atomic<std::uintptr_t>* allocate_inputs(int count);
   static void settle(Node* first) noexcept;
-  bool handle_unused() noexcept;
-  void destroy() noexcept;
-  void drop_value() noexcept;
+  void drop_value() noexcept {
+    if (value.storage) value.storage->drop_ref();
+    value.data = nullptr;
+    value.storage = nullptr;
+    if (rare_ && rare_->contiguous) std::exchange(rare_->contiguous, nullptr)->drop_ref();
+  }
   void drop_uses(std::int64_t counts) noexcept {
     if (uses_of(take_from(uses_, counts)) == 1) settle(this);
   }
-  void drop_inputs(std::int64_t counts) noexcept;
+  void drop_inputs(std::int64_t counts) noexcept {
+    if (inputs_) drop_all_inputs(counts);
+  }
+  void drop_all_inputs(std::int64_t counts) noexcept;
+  void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 
   static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, else it is linked
@@ -217,7 +227,9 @@ class Cell {
   /// Whether a handle is left.
   bool is_alive() const noexcept { return uses_.load(std::memory_order_acquire) > 0; }
   /// A use, unless there is none left.
-  bool try_add_use() noexcept;
+  bool try_add_use() noexcept {
+    return add_unless(uses_, [](std::int32_t uses) { return uses <= 0; });
+  }
 
   /// The leaf that holds the value now.
   Node* current() const noexcept { return current_; }

@@ -97,7 +97,7 @@ class Evaluation {
   std::vector<Cell*>& cells_ = workspace_->cells;
   std::int64_t other_readers_ = 0;  // how often this thread's nodes of the plan are read by others
   std::exception_ptr error_;        // the first
-  bool failed_ = false;       // some node
+  bool failed_ = false;             // some node
   bool reverted_ = false;
   const std::shared_ptr<ThreadProfile> profile_ = ThreadProfile::running();  // null: none
   const std::int64_t began_ = profile_ ? profile_->now() : 0;
@@ -329,13 +329,16 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed) {
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
-    const auto compute_alone = [&] {
-      compute(*node);
-      return true;
-    };
-    if (computed) node->set_computed();
-    else noted(&node, 1, compute_alone);
-    failed_ |= node->state() == State::failed;
+    if (computed) {
+      node->set_computed();
+    } else {
+      const auto compute_alone = [&] {
+        compute(*node);
+        return true;
+      };
+      noted(&node, 1, compute_alone);
+      failed_ |= node->state() == State::failed;
+    }
     if (cell && node->is_computed()) cell->propose(node);
     if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;
     forget(*node);
@@ -395,9 +398,8 @@ void rethrow(const std::exception_ptr& stored) {
 
 namespace {
 
-// A loop that records and never looks stays bounded: by nodes, and by the bytes that came to life meanwhile.
+// A loop that records and never looks stays bounded.
 constexpr std::size_t kMostPending = std::size_t{1} << 17;
-constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
 
 void compact(ThreadState& state) {
   std::lock_guard lock(state.mutex);
@@ -460,9 +462,7 @@ void evaluate_pending(bool quietly) {
   evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
-void bound_pending(ThreadState& state) {
-  const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostPendingBytes;
-  if (state.pending.size() < state.pending_limit && !many_bytes) return;
+void bound_pending(ThreadState& state, bool many_bytes) {
   compact(state);
   if (state.pending.size() < kMostPending && !many_bytes) return;
   state.live_bytes = Storage::live_bytes();
