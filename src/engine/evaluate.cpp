@@ -139,7 +139,8 @@ void Evaluation::plan(Node* const* roots, int count) {
   // In the order of recording, whatever the order of asking: of the gradients of layers the last layer's comes first,
   // and what it alone reads is free after it.
   const auto recorded = [&](const Node* node) { return node->owner == &state_ ? node->pending_index : 0; };
-  if (count > 1) std::sort(roots_.begin(), roots_.end(), [&](auto* a, auto* b) { return recorded(a) < recorded(b); });
+  const auto is_earlier = [&](auto* a, auto* b) { return recorded(a) < recorded(b); };
+  if (!std::is_sorted(roots_.begin(), roots_.end(), is_earlier)) std::sort(roots_.begin(), roots_.end(), is_earlier);
   state_.mutex.lock();
   locked_.push_back(&state_);
   for (;;) {
@@ -162,37 +163,42 @@ void Evaluation::plan(Node* const* roots, int count) {
 bool Evaluation::schedule(Node* root) {
   std::vector<Frame>& stack = workspace_->stack;
   std::size_t depth = 0;
+  std::int64_t other_readers = other_readers_;
   bool complete = true;
-  const auto enter = [&](Node* node) {
-    if (!is_locked(*node)) {
-      foreign_.push_back(node->owner);
-      complete = false;
-      return;
-    }
-    // Asked again under the lock: its owner may have computed it meanwhile.
-    if (node->schedule != Schedule::none || node->state() != State::pending) return;
+  // Whether a pending node is new to the plan.
+  const auto is_new = [&](Node* node) {
+    if (is_locked(*node)) return node->schedule == Schedule::none;
+    foreign_.push_back(node->owner);
+    return complete = false;
+  };
+  const auto push = [&](Node* node) {
     node->schedule = Schedule::planned;
-    if (node->owner == &state_) other_readers_ += node->readers();
+    if (node->owner == &state_) other_readers += node->readers();
     if (depth == stack.size()) stack.resize(2 * depth + 64);
     stack[depth++] = {node, 0};
   };
-  if (root->state() == State::pending) enter(root);
+  if (root->state() == State::pending && is_new(root)) push(root);
   while (depth > 0) {
-    const std::size_t before = depth;
-    Frame* frame = &stack[depth - 1];
-    Node* node = frame->node;
-    const int inputs = node->input_count();
-    while (complete && depth == before && frame->next < inputs) {
-      Node* input = node->input(frame->next++);
+    Frame& frame = stack[depth - 1];
+    Node* const node = frame.node;
+    const int inputs = complete ? node->input_count() : 0;
+    Node* next = nullptr;
+    int i = frame.next;
+    while (!next && i < inputs) {
+      Node* input = node->input(i++);
       if (input->state() != State::pending) continue;
-      other_readers_ -= input->owner == &state_;
-      enter(input);  // and this may have moved the stack
-      frame = &stack[before - 1];
+      other_readers -= input->owner == &state_;
+      if (is_new(input)) next = input;
     }
-    if (depth != before) continue;
-    plan_.push_back(node);
-    --depth;
+    frame.next = i;
+    if (next) {
+      push(next);
+    } else {
+      plan_.push_back(node);
+      --depth;
+    }
   }
+  other_readers_ = other_readers;
   return complete;
 }
 
@@ -401,7 +407,9 @@ namespace {
 // A loop that records and never looks stays bounded.
 constexpr std::size_t kMostPending = std::size_t{1} << 17;
 
-void compact(ThreadState& state) {
+/// Calls visit(node) for those that are pending.
+template <class Visit>
+void compact(ThreadState& state, const Visit& visit) {
   std::lock_guard lock(state.mutex);
   state.pending_is_stale.store(false, std::memory_order_relaxed);
   std::size_t kept = 0;
@@ -410,12 +418,16 @@ void compact(ThreadState& state) {
     if (entry.node->state() == State::pending) {
       entry.node->pending_index = kept;
       state.pending[kept++] = entry;
+      visit(*entry.node);
     } else {
       entry.node->drop_link();
     }
   }
   state.pending.resize(kept);
   state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
+}
+void compact(ThreadState& state) {
+  compact(state, [](Node&) {});
 }
 
 }  // namespace
@@ -448,17 +460,17 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 
 void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
-  compact(state);
   List<Node*> roots;
   roots.reserve(state.pending.size());
-  for (const ThreadState::Pending& entry : state.pending)
-    if (entry.node->is_held() && entry.node->try_add_use()) roots.push_back(entry.node);
   struct Uses {
     List<Node*>& nodes;
     ~Uses() {
       for (Node* node : nodes) node->drop_use();
     }
   } uses{roots};
+  compact(state, [&](Node& node) {
+    if (node.is_held() && node.try_add_use()) roots.push_back(&node);
+  });
   evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
