@@ -147,8 +147,12 @@ Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
   if (is_floating(value.dtype()) != is_floating(node->dtype) || (value.dtype() == bool_) != (node->dtype == bool_))
     throw DtypeError(std::string(operation) + ": the new value has dtype " + name_of(value.dtype()) +
                      ", and the cell " + name_of(node->dtype) + "; a cell keeps its dtype");
-  const NoGradGuard no_grad;
-  cell->assign(Access::node(cast(value, node->dtype)));
+  if (value.dtype() == node->dtype) {
+    cell->assign(Access::node(value));
+  } else {
+    const NoGradGuard no_grad;
+    cell->assign(Access::node(cast(value, node->dtype)));
+  }
   if (ThreadState::get().eager) eval(target);
   return target;
 }
