@@ -60,7 +60,7 @@ TEST_CASE("live, peak and cached bytes are those of tensors") {
   CHECK(cached >= 2 * kMatrix);
   {
     const Tensor x = computed();  // out of the cache
-    CHECK(ad::memory::stats().cached == cached - kMatrix);
+    CHECK(ad::memory::stats().cached <= cached - kMatrix);
   }
 #endif
   ad::memory::trim();

@@ -2,8 +2,8 @@
 
 namespace adjoint::detail {
 
-void* Pool::allocate_from_system(std::size_t bytes) { return ::operator new(bytes, std::align_val_t{64}); }
-void Pool::free_to_system(void* block) noexcept { ::operator delete(block, std::align_val_t{64}); }
+void* Pool::allocate_from_system(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{64}); }
+void Pool::free_to_system(void* block) noexcept { ::operator delete (block, std::align_val_t{64}); }
 
 // Empties the lists when their thread ends; blocks freed even later (by objects of static lifetime) are not kept.
 struct Pool::Emptying {

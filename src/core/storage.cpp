@@ -1,5 +1,7 @@
 #include "core/storage.hpp"
 
+#include "core/arena.hpp"
+
 #include <adjoint/memory.hpp>
 
 #include <algorithm>
@@ -16,16 +18,19 @@ namespace adjoint::detail {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// Freed memory is kept up to the most that was ever live, and at least this much: a training step finds its buffers.
+// Blocks of at least so many bytes come from the arena, smaller ones from lists by size.
+constexpr std::size_t kLarge = std::size_t{32} << 10;
+// Freed small blocks are kept up to the most that was ever live, and at least this much: a training step finds its
+// buffers.
 constexpr std::int64_t kCacheAtLeast = std::int64_t{64} << 20;
 
-// Four sizes per power of two, so that at most a fifth of a block is unused.
+// Four sizes per power of two, so that at most a fifth of a small block is unused; of large ones nothing is.
 struct SizeClass {
   std::size_t bytes;
-  std::size_t index;
+  std::size_t index;  // of small ones
 };
 SizeClass size_class(std::size_t bytes) noexcept {
-  if (bytes <= 4 * kAlignment) {
+  if (bytes <= 4 * kAlignment || bytes >= kLarge) {
     const std::size_t units = std::max<std::size_t>(1, (bytes + kAlignment - 1) / kAlignment);
     return {units * kAlignment, units - 1};
   }
@@ -50,7 +55,9 @@ class Cache {
     {
       std::lock_guard lock(mutex_);
       count(static_cast<std::int64_t>(size.bytes));
-      if (size.index < free_.size() && !free_[size.index].blocks.empty()) {
+      if (size.bytes >= kLarge) {
+        if (void* data = take_large(size.bytes)) return data;
+      } else if (size.index < free_.size() && !free_[size.index].blocks.empty()) {
         Free& list = free_[size.index];
         void* data = list.blocks.back();
         list.blocks.pop_back();
@@ -78,9 +85,10 @@ class Cache {
       const auto bytes = static_cast<std::int64_t>(size.bytes);
       live -= bytes;
 #if !defined(ADJOINT_NO_MEMORY_CACHE)
+      if (arena_.owns(data)) return arena_.free(data);
       const std::int64_t most = std::max(kCacheAtLeast, peak_);
       try {
-        if (bytes <= most) {
+        if (size.bytes < kLarge) {
           if (free_.size() <= size.index) free_.resize(size.index + 1);
           Free& list = free_[size.index];
           list.bytes = bytes;
@@ -112,6 +120,7 @@ class Cache {
       std::lock_guard lock(mutex_);
       free.swap(free_);
       cached_ = 0;
+      arena_.trim();
     }
     for (const Free& list : free)
       for (void* data : list.blocks) std::free(data);
@@ -119,7 +128,7 @@ class Cache {
 
   memory::Stats stats() noexcept {
     std::lock_guard lock(mutex_);
-    return {live, peak_, cached_};
+    return {live, peak_, cached_ + static_cast<std::int64_t>(arena_.cached())};
   }
   void reset_peak() noexcept {
     std::lock_guard lock(mutex_);
@@ -132,7 +141,15 @@ class Cache {
     peak_ = std::max(peak_, live.load(std::memory_order_relaxed));
   }
 
-  /// Blocks of a size.
+  void* take_large([[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(ADJOINT_NO_MEMORY_CACHE)
+    return nullptr;
+#else
+    return arena_.allocate(bytes);
+#endif
+  }
+
+  /// Small blocks of a size.
   struct Free {
     std::vector<void*> blocks;
     std::int64_t bytes = 0;
@@ -150,6 +167,7 @@ class Cache {
 
   std::mutex mutex_;
   std::vector<Free> free_;  // by size
+  Arena arena_;
   std::uint64_t uses_ = 0;
   std::int64_t peak_ = 0, cached_ = 0;
 };
