@@ -127,8 +127,10 @@ Tensor fork(const char* operation, const Tensor& x) {
 DifferentiableGraph::DifferentiableGraph(const char* operation, TensorSpan outputs)
     : operation_(operation), table_(64) {
   struct Frame {
+    Frame(Node* n, int of_node, int first) noexcept
+        : node(n), number(of_node), first_input(first), count(n->input_count()) {}
     Node* node;
-    int number, first_input, next, count;
+    int number, first_input, next = 0, count;
   };
   List<Frame> stack;
   // Few nodes need no more than a block of the pool each.
@@ -155,7 +157,7 @@ DifferentiableGraph::DifferentiableGraph(const char* operation, TensorSpan outpu
     if (!leads_on) {
       finish(node, number, first_input);
     } else {
-      stack.push_back({node, number, first_input, 0, node->input_count()});
+      stack.emplace_back(node, number, first_input);
       inputs_.resize(inputs_.size() + static_cast<std::size_t>(node->input_count()), -1);
     }
     return number;

@@ -302,7 +302,7 @@ Scalar load_number(Dtype dtype, const void* from) noexcept;
 inline void register_pending(Node& node, ThreadState& state) {
   node.owner = &state;
   node.pending_index = state.pending.size();
-  state.pending.push_back({&node, state.next_number});
+  state.pending.emplace_back(&node, state.next_number);
   node.add_link();
   for (int i = 0; i < node.input_count(); ++i) {
     Node& input = *node.input(i);
