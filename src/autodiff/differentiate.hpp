@@ -24,8 +24,8 @@ class DifferentiableGraph {
   Node& node(int i) const noexcept { return *nodes_[static_cast<std::size_t>(i)]; }
   /// The position of a node, or -1.
   int find(const Node* node) const noexcept;
-  /// The position of what node i is differentiated by through its k-th input, or -1: not through that one. Asked in vain
-  /// of a node whose links were released.
+  /// The position of what node i is differentiated by through its k-th input, or -1: not through that one. Asked in
+  /// vain of a node whose links were released.
   int input(int i, int k) const noexcept {
     return inputs_[static_cast<std::size_t>(first_input_[static_cast<std::size_t>(i)] + k)];
   }
@@ -57,8 +57,7 @@ class DifferentiableGraph {
 List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan cotangents, TensorSpan targets,
                        List<char>* visited = nullptr);
 /// The tangents of the outputs, undefined where nothing flows, given those of `inputs`.
-List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs,
-                          TensorSpan tangents);
+List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs, TensorSpan tangents);
 
 /// While it lives, grad mode is as given: on for what a pass records only when that is itself differentiated.
 class GradMode {

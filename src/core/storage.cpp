@@ -204,7 +204,6 @@ Storage* Storage::stand_in(std::size_t bytes) {
   return storage;
 }
 
-
 void Storage::destroy() noexcept {
   if (release_) {
     Cache::get().disown(static_cast<std::int64_t>(bytes_));
