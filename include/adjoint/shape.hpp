@@ -66,9 +66,10 @@ class ADJOINT_API Dims {
   }
   [[noreturn]] static void throw_too_long();
 
-  // Unused entries stay zero, so that equal lists are equal byte by byte.
-  std::int64_t values_[kMaxRank] = {};
+  // First the size, so that it lies beside the entries that are used. Others stay zero, so that equal lists are equal
+  // byte by byte.
   int size_ = 0;
+  std::int64_t values_[kMaxRank] = {};
 };
 
 using Shape = Dims;

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace adjoint {
@@ -64,10 +65,20 @@ class ADJOINT_API Tensor {
  public:
   Tensor() noexcept : node_(nullptr), cell_(nullptr) {}
   Tensor(const Tensor& other) noexcept;
-  Tensor(Tensor&& other) noexcept;
-  ~Tensor();
-  Tensor& operator=(const Tensor& other) & noexcept;
-  Tensor& operator=(Tensor&& other) & noexcept;
+  Tensor(Tensor&& other) noexcept : node_(other.node_), cell_(other.cell_) {
+    other.node_ = nullptr;
+    other.cell_ = nullptr;
+  }
+  ~Tensor() {
+    if (defined()) release();
+  }
+  Tensor& operator=(const Tensor& other) & noexcept { return *this = Tensor(other); }
+  Tensor& operator=(Tensor&& other) & noexcept {
+    Tensor taken(std::move(other));
+    std::swap(node_, taken.node_);
+    std::swap(cell_, taken.cell_);
+    return *this;
+  }
 
   bool defined() const noexcept { return node_ != nullptr || cell_ != nullptr; }
   /// Whether this is a handle on a cell.
@@ -193,6 +204,7 @@ class ADJOINT_API Tensor {
  private:
   friend struct detail::Access;
 
+  void release() noexcept;
   Scalar item_scalar(Dtype wanted) const;
   const void* data_pointer(Dtype wanted) const;
 

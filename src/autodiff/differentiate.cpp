@@ -19,7 +19,7 @@ const Operation kFork{"input", Family::linear, execute_alias,
                       0,       false,          1,
                       {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
 
-void accumulate(Tensor& sum, const Tensor& part) { sum = sum.defined() ? sum + part : part; }
+void accumulate(Tensor& sum, Tensor part) { sum = sum.defined() ? sum + part : std::move(part); }
 
 /// The parts of nodes' cotangents that are slices among zeros: added up together, when the cotangent is asked for.
 class PutSlices {
@@ -124,50 +124,62 @@ Tensor fork(const char* operation, const Tensor& x) {
 
 // -- DifferentiableGraph ----------------------------------------------------------------------------------------------
 
-bool DifferentiableGraph::differentiates(const Node& node, int input) noexcept {
-  return (node.operation->differentiable >> std::min(input, 7) & 1) && node.input(input)->requires_grad;
-}
-
 DifferentiableGraph::DifferentiableGraph(const char* operation, TensorSpan outputs)
     : operation_(operation), table_(64) {
   struct Frame {
+    Frame(Node* n, int of_node, int first) noexcept
+        : node(n), number(of_node), first_input(first), count(n->input_count()) {}
     Node* node;
-    int next;
+    int number, first_input, next = 0, count;
   };
   List<Frame> stack;
   // Few nodes need no more than a block of the pool each.
   stack.reserve(32);
   nodes_.reserve(32);
   first_input_.reserve(32);
+  position_.reserve(32);
   inputs_.reserve(64);
+  const auto finish = [&](Node* node, int number, int first_input) {
+    position_[static_cast<std::size_t>(number)] = size();
+    first_input_.push_back(first_input);
+    nodes_.push_back(node);
+  };
+  // The node's number.
   const auto enter = [&](Node* node) {
-    if (!node->requires_grad) return;
     const std::size_t at = slot(node);
-    if (table_[at].first) return;
-    table_[at] = {node, -1};
-    if (2 * ++entries_ > table_.size()) grow();
+    if (table_[at].first) return table_[at].second;
+    const auto number = static_cast<int>(position_.size()), first_input = static_cast<int>(inputs_.size());
+    table_[at] = {node, number};
+    position_.push_back(-1);
+    if (2 * position_.size() > table_.size()) grow();
     node->add_link();
-    stack.push_back({node, 0});
+    const bool leads_on = node->operation->family != Family::leaf && !node->released_by && node->has_inputs();
+    if (!leads_on) {
+      finish(node, number, first_input);
+    } else {
+      stack.emplace_back(node, number, first_input);
+      inputs_.resize(inputs_.size() + static_cast<std::size_t>(node->input_count()), -1);
+    }
+    return number;
   };
   for (const Tensor& output : outputs) {
-    enter(Access::node(output, operation));
+    if (Node* node = Access::node(output, operation); node->requires_grad) enter(node);
     while (!stack.empty()) {
       Frame& frame = stack.back();
-      Node& node = *frame.node;
-      const bool leads_on = node.operation->family != Family::leaf && !node.released_by && node.has_inputs();
-      const int count = leads_on ? node.input_count() : 0;
-      if (frame.next < count) {
-        const int i = frame.next++;
-        if (differentiates(node, i)) enter(node.input(i));
+      if (frame.next == frame.count) {
+        finish(frame.node, frame.number, frame.first_input);
+        stack.pop_back();
         continue;
       }
-      first_input_.push_back(static_cast<int>(inputs_.size()));
-      for (int k = 0; k < count; ++k) inputs_.push_back(differentiates(node, k) ? find(node.input(k)) : -1);
-      table_[slot(&node)].second = static_cast<int>(nodes_.size());
-      nodes_.push_back(&node);
-      stack.pop_back();
+      const int k = frame.next++;
+      Node* input = frame.node->input(k);
+      if (!differentiates(*frame.node, k)) continue;
+      const auto at = static_cast<std::size_t>(frame.first_input + k);
+      inputs_[at] = enter(input);
     }
   }
+  for (int& input : inputs_)
+    if (input >= 0) input = position_[static_cast<std::size_t>(input)];
 }
 
 DifferentiableGraph::~DifferentiableGraph() {
@@ -190,13 +202,12 @@ void DifferentiableGraph::grow() {
 
 int DifferentiableGraph::find(const Node* node) const noexcept {
   const auto& entry = table_[slot(node)];
-  return entry.first ? entry.second : -1;
+  return entry.first ? position_[static_cast<std::size_t>(entry.second)] : -1;
 }
 
-void DifferentiableGraph::check_links(int i) const {
+void DifferentiableGraph::throw_no_links(int i) const {
   const Node& at = node(i);
   if (at.state() == State::failed) rethrow(at.rare_if_any()->error);
-  if (!at.released_by) return;
   throw AutogradError(std::string(operation_) + ": the graph below the result of '" + at.operation->name +
                       "' of shape " + to_string(at.shape) +
                       " was released by an earlier backward() from the result of '" + at.released_by->name +
@@ -257,7 +268,7 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
     if (!lead) graph.check_links(i);
     if (!node.has_inputs() || node.released_by) continue;
     for (int k = 0; k < node.input_count(); ++k)
-      if (DifferentiableGraph::differentiates(node, k)) lead |= leads[static_cast<std::size_t>(graph.input(i, k))];
+      if (const int input = graph.input(i, k); input >= 0) lead |= leads[static_cast<std::size_t>(input)];
   }
 
   List<Tensor> cotangent(count), results(targets.size());
@@ -268,7 +279,6 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
   if (visited) visited->assign(count, 0);
   for (int i = graph.size() - 1; i >= 0; --i) {
     Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
-    cotangent[static_cast<std::size_t>(i)] = Tensor();
     slices.add_to(g, i);
     if (!g.defined() || !leads[static_cast<std::size_t>(i)]) continue;
     Node& node = graph.node(i);
@@ -277,11 +287,12 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
     if (node.operation->family == Family::leaf || !node.has_inputs() || node.released_by) continue;
     bool used = false;
     for (int k = 0; k < node.input_count(); ++k) {
-      if (!DifferentiableGraph::differentiates(node, k)) continue;
-      const auto input = static_cast<std::size_t>(graph.input(i, k));
+      const int position = graph.input(i, k);
+      if (position < 0) continue;
+      const auto input = static_cast<std::size_t>(position);
       if (!leads[input]) continue;
       used = true;
-      if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(static_cast<int>(input), *std::move(slice));
+      if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(position, *std::move(slice));
       else accumulate(cotangent[input], pulled_back(node, k, g));
     }
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
@@ -307,8 +318,8 @@ List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, 
     List<Tensor> of_inputs(static_cast<std::size_t>(node.input_count()));
     bool any = false;
     for (int k = 0; k < node.input_count(); ++k)
-      if (DifferentiableGraph::differentiates(node, k)) {
-        of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(graph.input(i, k))];
+      if (const int input = graph.input(i, k); input >= 0) {
+        of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(input)];
         any |= of_inputs[static_cast<std::size_t>(k)].defined();
       }
     if (any) tangent[static_cast<std::size_t>(i)] = pushed_forward(node, of_inputs);

@@ -24,27 +24,32 @@ class DifferentiableGraph {
   Node& node(int i) const noexcept { return *nodes_[static_cast<std::size_t>(i)]; }
   /// The position of a node, or -1.
   int find(const Node* node) const noexcept;
-  /// The position of what node i is differentiated by through its k-th input, or -1. Asked in vain of a node whose
-  /// links were released.
+  /// The position of what node i is differentiated by through its k-th input, or -1: not through that one. Asked in
+  /// vain of a node whose links were released.
   int input(int i, int k) const noexcept {
     return inputs_[static_cast<std::size_t>(first_input_[static_cast<std::size_t>(i)] + k)];
   }
+  static bool differentiates(const Node& node, int input) noexcept {
+    return node.input(input)->requires_grad && (node.operation->differentiable >> (input < 7 ? input : 7) & 1);
+  }
   /// Throws AutogradError when the links below this node were released, and its own error when its computation failed.
-  void check_links(int i) const;
-  static bool differentiates(const Node& node, int input) noexcept;
+  void check_links(int i) const {
+    if (node(i).released_by || node(i).state() == State::failed) throw_no_links(i);
+  }
   /// Drops the derivative links of these nodes.
   void release(const List<char>& which, const Operation& by) const noexcept;
 
  private:
   std::size_t slot(const Node* node) const noexcept;
   void grow();
+  [[noreturn]] void throw_no_links(int i) const;
 
   const char* operation_;
   List<Node*> nodes_;
   List<int> first_input_, inputs_;
-  // Positions by address: open addressing, a power of two of entries.
+  // The nodes' numbers, in the order in which they were met, by address: open addressing, a power of two of entries.
   List<std::pair<const Node*, int>> table_;
-  std::size_t entries_ = 0;
+  List<int> position_;  // by number
 };
 
 /// The cotangents of `targets`, undefined where nothing flows. A target that is a cell stands for every leaf of it.
@@ -52,8 +57,7 @@ class DifferentiableGraph {
 List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan cotangents, TensorSpan targets,
                        List<char>* visited = nullptr);
 /// The tangents of the outputs, undefined where nothing flows, given those of `inputs`.
-List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs,
-                          TensorSpan tangents);
+List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, TensorSpan inputs, TensorSpan tangents);
 
 /// While it lives, grad mode is as given: on for what a pass records only when that is itself differentiated.
 class GradMode {

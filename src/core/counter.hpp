@@ -30,6 +30,19 @@ template <class T>
 T take_from(std::atomic<T>& count, std::common_type_t<T> amount) noexcept {
   return add_to(count, -amount, std::memory_order_acq_rel);
 }
+/// Adds one, unless `is_none(count)`. Whether it did.
+template <class T, class IsNone>
+bool add_unless(std::atomic<T>& count, const IsNone& is_none) noexcept {
+  T before = count.load(std::memory_order_relaxed);
+  if (ADJOINT_SINGLE_THREADED) {
+    if (is_none(before)) return false;
+    count.store(before + 1, std::memory_order_relaxed);
+    return true;
+  }
+  while (!is_none(before))
+    if (count.compare_exchange_weak(before, before + 1, std::memory_order_acq_rel)) return true;
+  return false;
+}
 
 }  // namespace adjoint::detail
 

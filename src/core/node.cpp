@@ -9,13 +9,6 @@
 namespace adjoint::detail {
 // -- Node -------------------------------------------------------------------------------------------------------------
 
-bool Node::try_add_use() noexcept {
-  std::int64_t counts = uses_.load(std::memory_order_relaxed);
-  while (uses_of(counts) > 0)
-    if (uses_.compare_exchange_weak(counts, counts + 1, std::memory_order_acq_rel)) return true;
-  return false;
-}
-
 // Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
 // list at most once: its last use holds a link until it is settled.
 void Node::settle(Node* first) noexcept {
@@ -27,88 +20,68 @@ void Node::settle(Node* first) noexcept {
   settling = true;
   while (Node* node = list) {
     list = node->next_;
-    if (node->dying_) node->destroy();
-    else node->handle_unused();
+    if (!node->dying_) {
+      const State state = node->state();
+      if (state == State::computed) node->drop_value();
+      else if (state == State::pending) node->drop_inputs(kReadersUse);  // nobody will compute it
+      node->state_.store(State::dropped, std::memory_order_release);
+      if (take_from(node->links_, 1) != 1) continue;
+    }
+    node->drop_inputs(1);
+    if (node->cell) node->cell->drop_link();
+    node->~Node();
+    pool_free(node, sizeof(Node));
   }
   settling = false;
 }
 
-void Node::handle_unused() noexcept {
-  if (is_computed()) drop_value();
-  else if (state() == State::pending) drop_inputs(kReadersUse);  // nobody will compute it
-  state_.store(State::dropped, std::memory_order_release);
-  drop_link();
-}
-
-void Node::destroy() noexcept {
-  drop_inputs(1);
-  if (cell) cell->drop_link();
-  this->~Node();
-  pool_free(this, sizeof(Node));
-}
-
-void Node::drop_value() noexcept {
-  if (value.storage) value.storage->drop_ref();
-  value.data = nullptr;
-  value.storage = nullptr;
-  if (rare_ && rare_->contiguous) {
-    rare_->contiguous->drop_ref();
-    rare_->contiguous = nullptr;
-  }
-}
-
-void Node::set_inputs(Node* const* inputs, int count) {
+std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {
   using Input = std::atomic<std::uintptr_t>;
-  inputs_ = count <= kInlineInputs
-                ? inline_inputs_
-                : static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
-  input_count_ = count;
-  for (int i = 0; i < count; ++i) {
-    add_to(inputs[i]->uses_, kReadersUse);
-    inputs[i]->add_link();
-    inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
-  }
+  return static_cast<Input*>(pool_allocate(static_cast<std::size_t>(count) * sizeof(Input)));
 }
 
 // `counts` is what this node's uses of its inputs count as: a reader's, or a derivative's.
-void Node::drop_inputs(std::int64_t counts) noexcept {
-  if (!inputs_) return;
+void Node::drop_all_inputs(std::int64_t counts) noexcept {
   std::atomic<std::uintptr_t>* inputs = inputs_;
   inputs_ = nullptr;
   for (int i = 0; i < input_count_; ++i) {
     const std::uintptr_t entry = inputs[i].load(std::memory_order_relaxed);
     Node* node = reinterpret_cast<Node*>(entry & ~kUsed);
     if (entry & kUsed) node->drop_uses(counts);
-    node->drop_link();
+    else node->drop_link();
   }
   if (inputs != inline_inputs_) pool_free(inputs, static_cast<std::size_t>(input_count_) * sizeof(*inputs));
 }
 
 // Once the node is no reader any more: what its derivative names stays used.
 void Node::drop_what_was_read() noexcept {
-  if (!inputs_) return;
-  if (!requires_grad || released_by || operation->family == Family::leaf) return drop_inputs(kReadersUse);
   for (int i = 0; i < input_count_; ++i) {
     Node* node = input(i);
     if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value()) {
       take_from(node->uses_, kReader);
     } else {
+      node->add_link();
       inputs_[i].store(reinterpret_cast<std::uintptr_t>(node), std::memory_order_relaxed);
       node->drop_uses(kReadersUse);
     }
   }
 }
 
+void Node::end_reading() noexcept {
+  if (!requires_grad || released_by || operation->family == Family::leaf) drop_inputs(kReadersUse);
+  else if (inputs_) drop_what_was_read();
+}
+
 void Node::set_computed() noexcept {
   state_.store(State::computed, std::memory_order_release);
-  drop_what_was_read();
+  end_reading();
 }
 
 void Node::set_failed(std::exception_ptr error) {
   drop_value();  // allocated, perhaps, before the computation failed
   rare().error = std::move(error);
   state_.store(State::failed, std::memory_order_release);
-  drop_what_was_read();
+  end_reading();
 }
 
 void Node::release(const Operation& by) noexcept {
@@ -167,13 +140,6 @@ Cell* Cell::make(Node* source, bool requires_grad) {
     throw;
   }
   return cell;
-}
-
-bool Cell::try_add_use() noexcept {
-  std::int32_t uses = uses_.load(std::memory_order_relaxed);
-  while (uses > 0)
-    if (uses_.compare_exchange_weak(uses, uses + 1, std::memory_order_acq_rel)) return true;
-  return false;
 }
 
 void Cell::drop_use() noexcept {
@@ -244,13 +210,10 @@ void Cell::set_requires_grad(bool requires_grad) {
 
 // -- Access -----------------------------------------------------------------------------------------------------------
 
-Node* Access::node(const Tensor& tensor, const char* operation) {
-  if (tensor.cell_) return tensor.cell_->current();
-  if (!tensor.node_)
-    throw ValueError(std::string(operation) +
-                     ": an undefined Tensor was used as an operand; it was default-constructed or moved from, or is a "
-                     "gradient that no backward() has reached");
-  return tensor.node_;
+void Access::throw_undefined(const char* operation) {
+  throw ValueError(std::string(operation) +
+                   ": an undefined Tensor was used as an operand; it was default-constructed or moved from, or is a "
+                   "gradient that no backward() has reached");
 }
 
 // -- numbers ----------------------------------------------------------------------------------------------------------

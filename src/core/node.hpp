@@ -6,8 +6,8 @@
 //          reads it. When the last use goes the value is freed; a node that was never computed lets go of its inputs.
 //   links  keep the node: all uses together hold one, and so does each node that is differentiated through it.
 // A node that is not computed uses all its inputs, as their reader. A computed one lets go of them, unless it may be
-// differentiated: then it links them, and uses those whose values a derivative names: its own, or the input's that
-// reads its own result (which the input itself cannot use: that would be a cycle).
+// differentiated: then it uses those whose values a derivative names: its own, or the input's that reads its own result
+// (which the input itself cannot use: that would be a cycle). It links the others.
 // A pending node is held when it has other uses than its readers': a handle's, or a cell's.
 // A value without uses is gone for good: uses never rise again from zero.
 //
@@ -18,6 +18,7 @@
 #include "core/operation.hpp"
 #include "core/pool.hpp"
 #include "core/storage.hpp"
+#include "core/thread_state.hpp"
 
 #include <adjoint/tensor.hpp>
 
@@ -27,10 +28,9 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace adjoint::detail {
-
-struct ThreadState;
 
 /// Where a computed value lies: a strided array in a storage, or, for one element, in the node itself.
 struct Value {
@@ -79,7 +79,9 @@ class Node {
   /// Only for one who knows of a use, or holds the owner's lock and knows of a pending one.
   void add_use() noexcept { add_to(uses_, 1); }
   /// A use, unless there is none left.
-  bool try_add_use() noexcept;
+  bool try_add_use() noexcept {
+    return add_unless(uses_, [](std::int64_t counts) { return uses_of(counts) <= 0; });
+  }
   void drop_use() noexcept { drop_uses(1); }
   void add_link() noexcept { add_to(links_, 1); }
   void drop_link() noexcept {
@@ -97,8 +99,15 @@ class Node {
   }
 
   // -- structure
-  /// Uses and links an input. To be called before the node is seen by anybody else.
-  void set_inputs(Node* const* inputs, int count);
+  /// Uses inputs. To be called before the node is seen by anybody else.
+  void set_inputs(Node* const* inputs, int count) {
+    inputs_ = count <= kInlineInputs ? inline_inputs_ : allocate_inputs(count);
+    input_count_ = count;
+    for (int i = 0; i < count; ++i) {
+      add_to(inputs[i]->uses_, kReadersUse);
+      inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
+    }
+  }
   int input_count() const noexcept { return input_count_; }
   Node* input(int i) const noexcept {
     return reinterpret_cast<Node*>(inputs_[i].load(std::memory_order_relaxed) & ~kUsed);
@@ -176,17 +185,25 @@ class Node {
  private:
   Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
+  static std::atomic<std::uintptr_t>* allocate_inputs(int count);
   static void settle(Node* first) noexcept;
-  void handle_unused() noexcept;
-  void destroy() noexcept;
-  void drop_value() noexcept;
+  void drop_value() noexcept {
+    if (value.storage) value.storage->drop_ref();
+    value.data = nullptr;
+    value.storage = nullptr;
+    if (rare_ && rare_->contiguous) std::exchange(rare_->contiguous, nullptr)->drop_ref();
+  }
   void drop_uses(std::int64_t counts) noexcept {
     if (uses_of(take_from(uses_, counts)) == 1) settle(this);
   }
-  void drop_inputs(std::int64_t counts) noexcept;
+  void drop_inputs(std::int64_t counts) noexcept {
+    if (inputs_) drop_all_inputs(counts);
+  }
+  void drop_all_inputs(std::int64_t counts) noexcept;
+  void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 
-  static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, not only linked
+  static constexpr std::uintptr_t kUsed = 1;  // the mark of an input that is used, else it is linked
   static constexpr std::int64_t kReader = std::int64_t{1} << 32, kReadersUse = kReader + 1;
   static std::int32_t uses_of(std::int64_t counts) noexcept {
     return static_cast<std::int32_t>(counts & (kReader - 1));
@@ -210,7 +227,9 @@ class Cell {
   /// Whether a handle is left.
   bool is_alive() const noexcept { return uses_.load(std::memory_order_acquire) > 0; }
   /// A use, unless there is none left.
-  bool try_add_use() noexcept;
+  bool try_add_use() noexcept {
+    return add_unless(uses_, [](std::int32_t uses) { return uses <= 0; });
+  }
 
   /// The leaf that holds the value now.
   Node* current() const noexcept { return current_; }
@@ -249,7 +268,11 @@ class Cell {
 /// The way into a Tensor.
 struct Access {
   /// The node that a handle means now. Throws ValueError for an undefined Tensor.
-  static Node* node(const Tensor& tensor, const char* operation = "tensor");
+  static Node* node(const Tensor& tensor, const char* operation = "tensor") {
+    if (tensor.node_) return tensor.node_;
+    if (!tensor.cell_) throw_undefined(operation);
+    return tensor.cell_->current();
+  }
   static Cell* cell(const Tensor& tensor) noexcept { return tensor.cell_; }
   /// A handle that takes over a use.
   static Tensor take(Node* node) noexcept {
@@ -266,6 +289,9 @@ struct Access {
     node->add_use();
     return take(node);
   }
+
+ private:
+  [[noreturn]] static void throw_undefined(const char* operation);
 };
 
 /// Writes a number, converted to the dtype, where one element lies.
@@ -273,7 +299,19 @@ void store_number(Scalar value, Dtype dtype, void* at) noexcept;
 Scalar load_number(Dtype dtype, const void* from) noexcept;
 
 /// Puts a new pending node on the list of the thread that records it, the caller's.
-void register_pending(Node& node, ThreadState& state);
+inline void register_pending(Node& node, ThreadState& state) {
+  node.owner = &state;
+  node.pending_index = state.pending.size();
+  state.pending.emplace_back(&node, state.next_number);
+  node.add_link();
+  for (int i = 0; i < node.input_count(); ++i) {
+    Node& input = *node.input(i);
+    if (input.owner != &state) continue;
+    if (!input.first_reader) input.first_reader = state.next_number;
+    input.last_reader = state.next_number;
+  }
+  ++state.next_number;
+}
 
 /// The leaf's operation: its value is its input's, and differentiation ends at it.
 extern const Operation kLeaf;

@@ -42,7 +42,7 @@ SizeClass size_class(std::size_t bytes) noexcept {
 
 std::byte nothing;  // where stand-ins lie
 
-std::atomic<std::int64_t> live{0};  // bytes; written under the cache's lock, read without
+std::atomic<std::int64_t>& live = Storage::live;
 
 class Cache {
  public:
@@ -203,8 +203,6 @@ Storage* Storage::stand_in(std::size_t bytes) {
   storage->bytes_ = size_class(bytes).bytes;
   return storage;
 }
-
-std::int64_t Storage::live_bytes() noexcept { return live.load(std::memory_order_relaxed); }
 
 void Storage::destroy() noexcept {
   if (release_) {

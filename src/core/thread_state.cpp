@@ -118,18 +118,4 @@ ModuleScope::ModuleScope(const char* name) noexcept : name_(name), outer_(Thread
 }
 ModuleScope::~ModuleScope() { ThreadState::get().scope = outer_; }
 
-void register_pending(Node& node, ThreadState& state) {
-  node.owner = &state;
-  node.pending_index = state.pending.size();
-  state.pending.push_back({&node, state.next_number});
-  node.add_link();
-  for (int i = 0; i < node.input_count(); ++i) {
-    Node& input = *node.input(i);
-    if (input.owner != &state) continue;
-    if (!input.first_reader) input.first_reader = state.next_number;
-    input.last_reader = state.next_number;
-  }
-  ++state.next_number;
-}
-
 }  // namespace adjoint::detail

@@ -42,8 +42,10 @@ struct ThreadState : Switches {
   /// Held while nodes that this thread recorded are computed, by whichever thread.
   std::recursive_mutex mutex;
   struct Pending {
-    Node* node;            // linked; null when it was computed since
-    std::uint64_t number;  // ascending
+    Pending() = default;
+    Pending(Node* n, std::uint64_t i) noexcept : node(n), number(i) {}
+    Node* node = nullptr;      // linked; null when it was computed since
+    std::uint64_t number = 0;  // ascending
   };
   /// The nodes that this thread recorded and that are pending, in order.
   std::vector<Pending> pending;

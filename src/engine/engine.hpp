@@ -54,7 +54,12 @@ Node* evaluated(const Tensor& tensor, const char* operation);
 [[noreturn]] void rethrow(const std::exception_ptr& stored);
 /// Computes everything held and pending of this thread.
 void evaluate_pending(bool quietly = false);
-/// Does so when too much is pending, of the calling thread.
-void bound_pending(ThreadState& state);
+void bound_pending(ThreadState& state, bool many_bytes);
+/// Does so when too much is pending, of the calling thread: nodes, or the bytes that came to life meanwhile.
+inline void bound_pending(ThreadState& state) {
+  constexpr std::int64_t kMostBytes = std::int64_t{512} << 20;
+  const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostBytes;
+  if (state.pending.size() >= state.pending_limit || many_bytes) bound_pending(state, many_bytes);
+}
 
 }  // namespace adjoint::detail

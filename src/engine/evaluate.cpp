@@ -96,8 +96,9 @@ class Evaluation {
   std::vector<Node*>& plan_ = workspace_->plan;
   std::vector<Node*>& roots_ = workspace_->roots;
   std::vector<Cell*>& cells_ = workspace_->cells;
-  std::exception_ptr error_;  // the first
-  bool failed_ = false;       // some node
+  std::int64_t other_readers_ = 0;  // how often this thread's nodes of the plan are read by others
+  std::exception_ptr error_;        // the first
+  bool failed_ = false;             // some node
   bool reverted_ = false;
   bool once_ = false;  // what was to be computed again may be computed
   const std::shared_ptr<ThreadProfile> profile_ = ThreadProfile::running();  // null: none
@@ -140,7 +141,8 @@ void Evaluation::plan(Node* const* roots, int count) {
   // In the order of recording, whatever the order of asking: of the gradients of layers the last layer's comes first,
   // and what it alone reads is free after it.
   const auto recorded = [&](const Node* node) { return node->owner == &state_ ? node->pending_index : 0; };
-  if (count > 1) std::sort(roots_.begin(), roots_.end(), [&](auto* a, auto* b) { return recorded(a) < recorded(b); });
+  const auto is_earlier = [&](auto* a, auto* b) { return recorded(a) < recorded(b); };
+  if (!std::is_sorted(roots_.begin(), roots_.end(), is_earlier)) std::sort(roots_.begin(), roots_.end(), is_earlier);
   state_.mutex.lock();
   locked_.push_back(&state_);
   for (;;) {
@@ -149,6 +151,7 @@ void Evaluation::plan(Node* const* roots, int count) {
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
     unschedule(0);
+    other_readers_ = 0;
     std::vector<ThreadState*> states = locked_;
     states.insert(states.end(), foreign_.begin(), foreign_.end());
     foreign_.clear();
@@ -162,29 +165,42 @@ void Evaluation::plan(Node* const* roots, int count) {
 bool Evaluation::schedule(Node* root) {
   std::vector<Frame>& stack = workspace_->stack;
   std::size_t depth = 0;
-  const auto enter = [&](Node* node) {
-    if (node->state() != State::pending) return true;
-    if (!is_locked(*node)) {
-      foreign_.push_back(node->owner);
-      return false;
-    }
-    // Asked again under the lock: its owner may have computed it meanwhile.
-    if (node->schedule != Schedule::none || node->state() != State::pending) return true;
+  std::int64_t other_readers = other_readers_;
+  bool complete = true;
+  // Whether a pending node is new to the plan.
+  const auto is_new = [&](Node* node) {
+    if (is_locked(*node)) return node->schedule == Schedule::none;
+    foreign_.push_back(node->owner);
+    return complete = false;
+  };
+  const auto push = [&](Node* node) {
     node->schedule = Schedule::planned;
+    if (node->owner == &state_) other_readers += node->readers();
     if (depth == stack.size()) stack.resize(2 * depth + 64);
     stack[depth++] = {node, 0};
-    return true;
   };
-  bool complete = enter(root);
+  if (root->state() == State::pending && is_new(root)) push(root);
   while (depth > 0) {
     Frame& frame = stack[depth - 1];
-    if (complete && frame.next < frame.node->input_count()) {
-      complete = enter(frame.node->input(frame.next++));
+    Node* const node = frame.node;
+    const int inputs = complete ? node->input_count() : 0;
+    Node* next = nullptr;
+    int i = frame.next;
+    while (!next && i < inputs) {
+      Node* input = node->input(i++);
+      if (input->state() != State::pending) continue;
+      other_readers -= input->owner == &state_;
+      if (is_new(input)) next = input;
+    }
+    frame.next = i;
+    if (next) {
+      push(next);
     } else {
-      plan_.push_back(frame.node);
+      plan_.push_back(node);
       --depth;
     }
   }
+  other_readers_ = other_readers;
   return complete;
 }
 
@@ -200,29 +216,25 @@ void Evaluation::schedule_what_is_fed() {
   // With no other thread's nodes among them, and as many as are pending, there are no others.
   if (locked_.size() == 1 && plan_.size() >= state_.pending.size()) return;
   const std::size_t asked_for = plan_.size();
-  // How often nodes of the plan are read by others, and where in the list of pending nodes to look for these.
-  std::int64_t readers = 0;
+  if (other_readers_ <= 0) return;
+  // Where in the list of pending nodes to look for the others that read nodes of the plan.
   std::uint64_t first = UINT64_MAX, last = 0;
-  std::size_t counted = 0;
-  const auto count_readers = [&] {
-    for (; counted < plan_.size(); ++counted) {
-      const Node& node = *plan_[counted];
-      for (int i = 0; i < node.input_count(); ++i)
-        readers -= node.input(i)->owner == &state_ && node.input(i)->schedule != Schedule::none;
-      if (node.owner != &state_) continue;  // what reads it is not ours to compute
-      readers += node.readers();
-      if (!node.first_reader) continue;
+  std::size_t seen = 0;
+  const auto find_readers = [&] {
+    for (; seen < plan_.size(); ++seen) {
+      const Node& node = *plan_[seen];
+      if (node.owner != &state_ || !node.first_reader) continue;  // what reads it is not ours to compute
       first = std::min(first, node.first_reader);
       last = std::max(last, node.last_reader);
     }
   };
-  count_readers();
+  find_readers();
   const auto& pending = state_.pending;
   const auto number_less = [](const ThreadState::Pending& entry, std::uint64_t number) {
     return entry.number < number;
   };
-  auto at = readers > 0 ? std::lower_bound(pending.begin(), pending.end(), first, number_less) : pending.end();
-  for (; readers > 0 && at != pending.end() && at->number <= last; ++at) {
+  auto at = std::lower_bound(pending.begin(), pending.end(), first, number_less);
+  for (; other_readers_ > 0 && at != pending.end() && at->number <= last; ++at) {
     Node* node = at->node;
     if (!node || node->schedule != Schedule::none || node->state() != State::pending) continue;
     if (!node->try_add_use()) continue;  // without ours, another thread might drop it, and its inputs, meanwhile
@@ -232,10 +244,12 @@ void Evaluation::schedule_what_is_fed() {
       fed = is_locked(input) && input.schedule != Schedule::none;
     }
     const std::size_t before = plan_.size();
+    const std::int64_t readers_before = other_readers_;
     if (fed && schedule(node)) {
       node->schedule = Schedule::used;
-      count_readers();
+      find_readers();
     } else {
+      other_readers_ = readers_before;
       unschedule(before);  // it also needs what another thread recorded: it can wait
       node->drop_use();
     }
@@ -336,13 +350,16 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
-    const auto compute_alone = [&] {
-      compute(*node);
-      return true;
-    };
-    if (computed) node->set_computed();
-    else noted(&node, 1, {}, compute_alone);
-    failed_ |= node->state() == State::failed;
+    if (computed) {
+      node->set_computed();
+    } else {
+      const auto compute_alone = [&] {
+        compute(*node);
+        return true;
+      };
+      noted(&node, 1, {}, compute_alone);
+      failed_ |= node->state() == State::failed;
+    }
     if (cell && node->is_computed()) cell->propose(node);
     if (cell && !error_ && node->state() == State::failed && cell->is_update(node)) error_ = node->rare_if_any()->error;
     forget(*node);
@@ -402,11 +419,12 @@ void rethrow(const std::exception_ptr& stored) {
 
 namespace {
 
-// A loop that records and never looks stays bounded: by nodes, and by the bytes that came to life meanwhile.
+// A loop that records and never looks stays bounded.
 constexpr std::size_t kMostPending = std::size_t{1} << 17;
-constexpr std::int64_t kMostPendingBytes = std::int64_t{512} << 20;
 
-void compact(ThreadState& state) {
+/// Calls visit(node) for those that are pending.
+template <class Visit>
+void compact(ThreadState& state, const Visit& visit) {
   std::lock_guard lock(state.mutex);
   state.pending_is_stale.store(false, std::memory_order_relaxed);
   std::size_t kept = 0;
@@ -415,12 +433,16 @@ void compact(ThreadState& state) {
     if (entry.node->state() == State::pending) {
       entry.node->pending_index = kept;
       state.pending[kept++] = entry;
+      visit(*entry.node);
     } else {
       entry.node->drop_link();
     }
   }
   state.pending.resize(kept);
   state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
+}
+void compact(ThreadState& state) {
+  compact(state, [](Node&) {});
 }
 
 }  // namespace
@@ -453,23 +475,21 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 
 void evaluate_pending(bool quietly) {
   ThreadState& state = ThreadState::get();
-  compact(state);
   List<Node*> roots;
   roots.reserve(state.pending.size());
-  for (const ThreadState::Pending& entry : state.pending)
-    if (entry.node->is_held() && entry.node->try_add_use()) roots.push_back(entry.node);
   struct Uses {
     List<Node*>& nodes;
     ~Uses() {
       for (Node* node : nodes) node->drop_use();
     }
   } uses{roots};
+  compact(state, [&](Node& node) {
+    if (node.is_held() && node.try_add_use()) roots.push_back(&node);
+  });
   evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
 }
 
-void bound_pending(ThreadState& state) {
-  const bool many_bytes = Storage::live_bytes() - state.live_bytes > kMostPendingBytes;
-  if (state.pending.size() < state.pending_limit && !many_bytes) return;
+void bound_pending(ThreadState& state, bool many_bytes) {
   compact(state);
   if (state.pending.size() < kMostPending && !many_bytes) return;
   state.live_bytes = Storage::live_bytes();

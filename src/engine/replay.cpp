@@ -13,32 +13,23 @@ namespace {
 // What a thread keeps at most, of plans of at most so many nodes.
 constexpr std::size_t kMostBytes = std::size_t{32} << 20, kMostPlans = 256, kMostNodes = std::size_t{1} << 15;
 
-/// What of a node's attributes decides how it is computed together with others.
-std::uint64_t structure_of(const Node& node) noexcept {
+/// Whether a node's attributes decide how it is computed together with others.
+bool has_structure(const Node& node) noexcept {
   const auto execute = node.operation->execute;
-  if (execute == execute_reduction) return node.attributes<ReduceAttributes>().dims;
-  if (execute == execute_gather || execute == execute_scatter_add)
-    return static_cast<std::uint64_t>(node.attributes<IndexAttributes>().dim);
-  return 0;
+  return execute == execute_reduction || execute == execute_gather || execute == execute_scatter_add;
+}
+/// What of them does.
+std::uint64_t structure_of(const Node& node) noexcept {
+  if (node.operation->execute == execute_reduction) return node.attributes<ReduceAttributes>().dims;
+  return static_cast<std::uint64_t>(node.attributes<IndexAttributes>().dim);
 }
 
-// A node in a word: 3 bits of dtype, 4 of rank, whether it is a cell's and whether it is held, 8 of what its derivative
-// will read, 16 each of the number of its inputs and of how often the plan reads it.
-constexpr std::uint64_t kMostInPlan = 0xffff;
+constexpr std::uint32_t kOutside = kMostNodes;
+constexpr int kMostInputs = 0xffff;
 
-std::uint64_t type_of(const Node& node) noexcept {
-  return static_cast<std::uint64_t>(node.dtype) | static_cast<std::uint64_t>(node.shape.size()) << 3;
+std::uint16_t type_of(const Node& node) noexcept {
+  return static_cast<std::uint16_t>(static_cast<int>(node.dtype) | node.shape.size() << 8);
 }
-std::uint64_t word_of(const Node& node, std::uint64_t planned_reads) noexcept {
-  const bool is_held = static_cast<std::uint64_t>(node.uses()) != planned_reads;
-  return type_of(node) | static_cast<std::uint64_t>(node.cell != nullptr) << 7 |
-         static_cast<std::uint64_t>(is_held) << 8 | static_cast<std::uint64_t>(node.reads_later()) << 9 |
-         static_cast<std::uint64_t>(node.input_count()) << 17 | planned_reads << 33;
-}
-std::uint64_t planned_reads_of(std::uint64_t word) noexcept { return word >> 33; }
-
-/// What is computed outside of the plan, by the order of its first appearance; beyond the nodes of the plan.
-constexpr std::uint64_t kOutside = std::uint64_t{1} << 32;
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
   hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
@@ -62,63 +53,75 @@ std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
 
 bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
   fewest_to_recompute_ = fewest_to_recompute;
-  std::vector<std::uint64_t> planned_reads(plan.size());
+  std::vector<std::uint32_t> planned_reads(plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) plan[i]->mark = static_cast<std::int32_t>(i);
   for (const Node* node : plan)
     for (int k = 0; k < node->input_count(); ++k)
       if (const Node* input = node->input(k); input->state() == State::pending)
         ++planned_reads[static_cast<std::size_t>(input->mark)];
-  std::unordered_map<const Node*, std::uint64_t> outside;
+  std::unordered_map<const Node*, std::uint32_t> outside;
+  nodes_.reserve(plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Node& node = *plan[i];
-    if (planned_reads[i] > kMostInPlan || static_cast<std::uint64_t>(node.input_count()) > kMostInPlan) return false;
-    key_.push_back(reinterpret_cast<std::uintptr_t>(node.operation));
-    key_.push_back(word_of(node, planned_reads[i]));
-    key_.insert(key_.end(), node.shape.begin(), node.shape.end());
-    key_.push_back(structure_of(node));
+    if (node.input_count() > kMostInputs) return false;
+    const bool structured = has_structure(node);
+    nodes_.push_back({node.operation, structured ? structure_of(node) : 0, planned_reads[i],
+                      static_cast<std::uint16_t>(node.input_count()), static_cast<std::uint8_t>(node.shape.size()),
+                      node.reads_later(), node.dtype, structured, node.cell != nullptr,
+                      static_cast<std::uint32_t>(node.uses()) != planned_reads[i]});
+    sizes_.insert(sizes_.end(), node.shape.begin(), node.shape.end());
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (input.state() == State::pending) {
-        key_.push_back(static_cast<std::uint64_t>(input.mark));
+        places_.push_back(static_cast<std::uint32_t>(input.mark));
         continue;
       }
-      const auto [found, is_new] = outside.try_emplace(&input, kOutside + outside.size());
-      key_.push_back(found->second);
+      const auto [found, is_new] = outside.try_emplace(&input, kOutside + static_cast<std::uint32_t>(outside.size()));
+      places_.push_back(found->second);
       if (!is_new) continue;
-      key_.push_back(type_of(input));
-      key_.insert(key_.end(), input.shape.begin(), input.shape.end());
+      outside_.push_back(type_of(input));
+      sizes_.insert(sizes_.end(), input.shape.begin(), input.shape.end());
     }
   }
-  key_.shrink_to_fit();
+  found_.resize(outside_.size());
+  places_.shrink_to_fit();
+  outside_.shrink_to_fit();
+  sizes_.shrink_to_fit();
   steps_.build(plan, fewest_to_recompute);
   programs_.resize(static_cast<std::size_t>(steps_.size()));
   return true;
 }
 
 bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
-  if (fewest_to_recompute != fewest_to_recompute_) return false;
-  const std::uint64_t* key = key_.data();
-  List<const Node*> outside;
-  const auto has_shape = [&key](const Node& node) {
-    for (const std::int64_t size : node.shape)
-      if (*key++ != static_cast<std::uint64_t>(size)) return false;
+  if (plan.size() != nodes_.size() || fewest_to_recompute != fewest_to_recompute_) return false;
+  const std::int64_t* size = sizes_.data();
+  const std::uint32_t* place = places_.data();
+  std::uint32_t outside = kOutside;  // the next one that is new
+  const auto has_shape = [&size](const Node& node) {
+    for (const std::int64_t own : node.shape)
+      if (*size++ != own) return false;
     return true;
   };
-  for (const Node* node : plan) {
-    if (*key++ != reinterpret_cast<std::uintptr_t>(node->operation)) return false;
-    const std::uint64_t word = *key++;
-    if (word != word_of(*node, planned_reads_of(word)) || !has_shape(*node)) return false;
-    if (*key++ != structure_of(*node)) return false;
-    for (int k = 0; k < node->input_count(); ++k) {
-      const Node* input = node->input(k);
-      const std::uint64_t place = *key++;
-      if (place < kOutside) {
-        if (plan[place] != input) return false;
-      } else if (place - kOutside < outside.size()) {
-        if (outside[place - kOutside] != input) return false;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const Node& node = *plan[i];
+    const Key& key = nodes_[i];
+    if (node.operation != key.operation || node.dtype != key.dtype || node.shape.size() != key.rank ||
+        node.input_count() != key.inputs || (node.cell != nullptr) != key.is_cell ||
+        node.reads_later() != key.reads_later ||
+        (static_cast<std::uint32_t>(node.uses()) != key.planned_reads) != key.is_held ||
+        (key.has_structure && structure_of(node) != key.structure) || !has_shape(node))
+      return false;
+    for (int k = 0; k < key.inputs; ++k, ++place) {
+      const Node* input = node.input(k);
+      if (*place < kOutside) {
+        if (plan[*place] != input) return false;
+      } else if (*place < outside) {
+        if (found_[*place - kOutside] != input) return false;
       } else {
-        if (input->state() == State::pending || *key++ != type_of(*input) || !has_shape(*input)) return false;
-        outside.push_back(input);
+        if (input->state() == State::pending || type_of(*input) != outside_[*place - kOutside] || !has_shape(*input))
+          return false;
+        found_[*place - kOutside] = input;
+        ++outside;
       }
     }
   }
@@ -127,28 +130,47 @@ bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_re
 }
 
 std::size_t KeptPlan::bytes() const noexcept {
-  std::size_t bytes = sizeof *this + key_.size() * sizeof(key_[0]) + steps_.bytes();
+  std::size_t bytes = sizeof *this + steps_.bytes();
+  const auto add = [&bytes](const auto& list) { bytes += list.capacity() * sizeof(list[0]); };
+  add(nodes_);
+  add(places_);
+  add(outside_);
+  add(sizes_);
+  add(found_);
   for (const Groups::Kept& program : programs_) bytes += sizeof program + (program ? program->bytes() : 0);
   return bytes;
 }
 
 // -- the plans of a thread --------------------------------------------------------------------------------------------
 
+KeptPlan* Plans::use(std::size_t entry) noexcept {
+  entries_[last_].next = entry;
+  last_ = entry;
+  entries_[entry].last_use = ++uses_;
+  return entries_[entry].plan.get();
+}
+
 KeptPlan* Plans::find(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute, std::uint64_t& hits) {
   if (plan.size() > kMostNodes) return nullptr;
+  // What came after the last one before comes again, most often.
+  if (last_ < entries_.size()) {
+    if (const std::size_t next = entries_[last_].next; entries_[next].plan->matches(plan, fewest_to_recompute)) {
+      ++hits;
+      return use(next);
+    }
+  }
   const std::uint64_t hash = hash_of(plan);
-  for (Entry& entry : entries_) {
-    if (entry.hash != hash || !entry.plan->matches(plan, fewest_to_recompute)) continue;
-    entry.last_use = ++uses_;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].hash != hash || !entries_[i].plan->matches(plan, fewest_to_recompute)) continue;
     ++hits;
-    return entry.plan.get();
+    return use(i);
   }
   if (std::exchange(seen_[hash % kSeen], hash) != hash) return nullptr;
   auto kept = std::make_unique<KeptPlan>();
   if (!kept->make(plan, fewest_to_recompute)) return nullptr;
   make_room();
-  entries_.push_back({hash, ++uses_, std::move(kept)});
-  return entries_.back().plan.get();
+  entries_.push_back({hash, 0, std::move(kept), entries_.size()});
+  return use(entries_.size() - 1);
 }
 
 void Plans::make_room() {
@@ -159,6 +181,8 @@ void Plans::make_room() {
                                          [](const Entry& a, const Entry& b) { return a.last_use < b.last_use; });
     bytes -= oldest->plan->bytes();
     entries_.erase(oldest);
+    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i].next = i;  // it was by place
+    last_ = 0;
   }
 }
 

@@ -25,7 +25,21 @@ class KeptPlan {
   std::size_t bytes() const noexcept;
 
  private:
-  std::vector<std::uint64_t> key_;
+  /// What a node of the plan has to be.
+  struct Key {
+    const Operation* operation;
+    std::uint64_t structure;
+    std::uint32_t planned_reads;  // how often the plan reads it
+    std::uint16_t inputs;
+    std::uint8_t rank, reads_later;
+    Dtype dtype;
+    bool has_structure, is_cell, is_held;
+  };
+  std::vector<Key> nodes_;
+  std::vector<std::uint32_t> places_;   // of all inputs: in the plan, or, from kOutside on, among what is outside
+  std::vector<std::uint16_t> outside_;  // dtype, and rank from the ninth bit on, in the order of first appearance
+  std::vector<std::int64_t> sizes_;     // of nodes, and of what is outside, where it appears first
+  std::vector<const Node*> found_;      // what is outside of the plan at hand
   std::int64_t fewest_to_recompute_ = 0;
   Steps steps_;
   std::vector<Groups::Kept> programs_;  // by step
@@ -42,13 +56,16 @@ class Plans {
   struct Entry {
     std::uint64_t hash, last_use;
     std::unique_ptr<KeptPlan> plan;
+    std::size_t next;  // the one that was used after it
   };
+  KeptPlan* use(std::size_t entry) noexcept;
   void make_room();
 
   static constexpr int kSeen = 1024;
   std::uint64_t seen_[kSeen] = {};  // hashes, by their lower bits
   std::uint64_t uses_ = 0;
   std::vector<Entry> entries_;
+  std::size_t last_ = 0;  // the entry that was used last
 };
 
 }  // namespace adjoint::detail

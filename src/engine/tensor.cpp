@@ -23,28 +23,9 @@ Tensor::Tensor(const Tensor& other) noexcept : node_(other.node_), cell_(other.c
   if (cell_) cell_->add_use();
 }
 
-Tensor::Tensor(Tensor&& other) noexcept
-    : node_(std::exchange(other.node_, nullptr)), cell_(std::exchange(other.cell_, nullptr)) {}
-
-Tensor::~Tensor() {
+void Tensor::release() noexcept {
   if (node_) node_->drop_use();
-  if (cell_) cell_->drop_use();
-}
-
-Tensor& Tensor::operator=(const Tensor& other) & noexcept {
-  Tensor copy(other);
-  return *this = std::move(copy);
-}
-
-Tensor& Tensor::operator=(Tensor&& other) & noexcept {
-  if (this != &other) {
-    Tensor old;
-    std::swap(old.node_, node_);
-    std::swap(old.cell_, cell_);
-    std::swap(node_, other.node_);
-    std::swap(cell_, other.cell_);
-  }
-  return *this;
+  else cell_->drop_use();
 }
 
 const Shape& Tensor::shape() const { return Access::node(*this, "shape")->shape; }
@@ -166,8 +147,12 @@ Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
   if (is_floating(value.dtype()) != is_floating(node->dtype) || (value.dtype() == bool_) != (node->dtype == bool_))
     throw DtypeError(std::string(operation) + ": the new value has dtype " + name_of(value.dtype()) +
                      ", and the cell " + name_of(node->dtype) + "; a cell keeps its dtype");
-  const NoGradGuard no_grad;
-  cell->assign(Access::node(cast(value, node->dtype)));
+  if (value.dtype() == node->dtype) {
+    cell->assign(Access::node(value));
+  } else {
+    const NoGradGuard no_grad;
+    cell->assign(Access::node(cast(value, node->dtype)));
+  }
   if (ThreadState::get().eager) eval(target);
   return target;
 }

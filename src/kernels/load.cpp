@@ -48,7 +48,7 @@ void copy_rows(const T* source, std::int64_t rows, std::int64_t step, std::int64
   // a cache line before it is evicted.
   constexpr std::int64_t block = 64 / sizeof(T);
   const auto distance = [](std::int64_t s) { return s < 0 ? -s : s; };
-  if (stride != 0 && distance(step) < distance(stride))
+  if (step != 0 && distance(step) < distance(stride))
     for (; rows >= block; rows -= block, source += block * step, destination += block * n)
       for (std::int64_t i = 0; i < n; ++i)
         for (std::int64_t row = 0; row < block; ++row) destination[row * n + i] = source[row * step + i * stride];

@@ -44,7 +44,8 @@ Dtype floating_dtype(const char* operation, const Tensor& a, const Tensor& b) {
 using namespace detail;
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
-  const Shape sa = Access::node(a, "matmul")->shape, sb = Access::node(b, "matmul")->shape;
+  Node* inputs[] = {Access::node(a, "matmul"), Access::node(b, "matmul")};
+  const Shape &sa = inputs[0]->shape, &sb = inputs[1]->shape;
   const Dtype dtype = floating_dtype("matmul", a, b);
   if (sa.empty() || sb.empty()) refuse(sa, sb, "both need at least one dim");
   const std::int64_t inner_a = sa.back(), inner_b = sb.size() == 1 ? sb[0] : sb[sb.size() - 2];
@@ -52,8 +53,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     refuse(sa, sb,
            "the last size of the first (" + std::to_string(inner_a) + ") must equal the " +
                (sb.size() == 1 ? "size" : "last but one") + " of the second (" + std::to_string(inner_b) + ")");
+  if (sa.size() == 2 && sb.size() == 2 && inputs[0]->dtype == dtype && inputs[1]->dtype == dtype)
+    return record(kMatmul, {sa[0], sb[1]}, dtype, inputs, 2);
   Tensor left = cast_to(a, dtype), right = cast_to(b, dtype);
-
   if (sa.size() == 1 || sb.size() == 1) {
     // A vector is a matrix for the while of the product.
     if (sa.size() == 1) left = unsqueeze(left, 0);

@@ -164,7 +164,11 @@ Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor
   const Dtype dtype = meeting_dtype(operation, da == db ? da : promote(a, b), operands);
   const Shape &sa = inputs[0]->shape, &sb = inputs[1]->shape;
   const Dtype result = gives_bool ? bool_ : dtype;
-  if (da == dtype && db == dtype && sa == sb) return record(operation, sa, result, inputs, 2);
+  if (da == dtype && db == dtype) {
+    if (sb.empty() || sa == sb) return record(operation, sa, result, inputs, 2);
+    if (sa.empty()) return record(operation, sb, result, inputs, 2);
+    return record(operation, broadcast_shapes(sa, sb, operation.name), result, inputs, 2);
+  }
   const Shape shape = broadcast_shapes(sa, sb, operation.name);
   return record(operation, shape, result, {cast_to(a, dtype), cast_to(b, dtype)});
 }

@@ -329,10 +329,13 @@ Tensor permute(const Tensor& x, const Dims& dims) {
 
 Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
   const Shape& shape = Access::node(x, "transpose")->shape;
-  Dims dims = shape;
-  for (int i = 0; i < dims.size(); ++i) dims[i] = i;
-  std::swap(dims[checked_dim("transpose", dim0, shape)], dims[checked_dim("transpose", dim1, shape)]);
-  return permute(x, dims);
+  const int a = checked_dim("transpose", dim0, shape), b = checked_dim("transpose", dim1, shape);
+  if (a == b) return unchanged(x);
+  PermuteAttributes attributes{};
+  for (int i = 0; i < shape.size(); ++i) attributes.dims[i] = static_cast<std::int8_t>(i == a ? b : i == b ? a : i);
+  Shape result = shape;
+  std::swap(result[a], result[b]);
+  return record(kPermute, result, x.dtype(), {x}, attributes);
 }
 
 Tensor t(const Tensor& x) {

@@ -34,9 +34,11 @@ SGD::SGD(std::vector<SGDGroup> groups, const SGDOptions& options)
   }
 }
 
-TensorList SGD::shared(const Tensor& step, Dtype) {
-  if (options_[group()].momentum == 0 || options_[group()].dampening == 0) return {};
-  return {step == 1};
+// The learning rate, and whether this is the first update, if that is a case of its own.
+TensorList SGD::shared(const Tensor& step, Dtype dtype) {
+  const Tensor rate = full({}, lr(group()), dtype);
+  if (options_[group()].momentum == 0 || options_[group()].dampening == 0) return {rate};
+  return {rate, step == 1};
 }
 
 Tensor SGD::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state, const TensorList& shared) {
@@ -46,12 +48,12 @@ Tensor SGD::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>&
   if (options.momentum != 0) {
     // The velocity starts at 0, so without dampening the first update needs no case of its own.
     Tensor v = options.momentum * state[0];
-    if (shared.empty()) v = v + g;
-    else v = where(shared[0], g, v + (1 - options.dampening) * g);
+    if (shared.size() == 1) v = v + g;
+    else v = where(shared[1], g, v + (1 - options.dampening) * g);
     state[0].set_(v);
     g = options.nesterov ? g + options.momentum * v : v;
   }
-  return p - lr(group()) * g;
+  return p - shared[0] * g;
 }
 
 }  // namespace adjoint::optim
