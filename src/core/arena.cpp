@@ -126,10 +126,9 @@ void* Arena::allocate(std::size_t bytes) noexcept {
   if (block) {
     remove(block);
     if (const std::size_t rest = block->bytes - bytes; rest >= kSmallest) {
-      std::byte* const after = end_of(block);
       block->bytes = bytes;
       auto* other = ::new (end_of(block)) Block{rest, block, nullptr, nullptr, true, block->is_kept};
-      (after == end_ ? last_ : reinterpret_cast<Block*>(after)->before) = other;
+      set_before_next(other);
       insert(other);
     }
   } else if (block = at_end(bytes); !block) {
@@ -150,13 +149,11 @@ void Arena::free(void* data) noexcept {
     std::swap(before, block);
     join(before);
   }
-  if (end_of(block) != end_) {
-    if (auto* next = reinterpret_cast<Block*>(end_of(block)); next->is_free) {
-      remove(next);
-      join(next);
-    }
+  if (Block* next = after(block); next && next->is_free) {
+    remove(next);
+    join(next);
   }
-  (end_of(block) == end_ ? last_ : reinterpret_cast<Block*>(end_of(block))->before) = block;
+  set_before_next(block);
   insert(block);
 }
 

@@ -6,9 +6,9 @@
 
 namespace adjoint::detail {
 
-/// One range of addresses, used from its beginning on and only as far as is needed. A block is taken out of the
-/// smallest free one that it fits into, and joins its free neighbours when it is freed: steps whose tensors have many
-/// sizes need little more memory than the most that is in use at a time. To be used under a lock.
+/// One range of addresses, used from its beginning on and only as far as is needed. A block lies in the first place
+/// that it fits into, and joins its free neighbours when it is freed: steps whose tensors have many sizes need little
+/// more memory than the most that is in use at a time. To be used under a lock.
 class Arena {
  public:
   Arena() = default;
@@ -33,7 +33,7 @@ class Arena {
   struct alignas(64) Block {
     std::size_t bytes;       // with this
     Block* before;           // in memory; null: the first
-    Block *next, *previous;  // of the free ones of about this size
+    Block *next, *previous;  // in the list of free ones
     bool is_free, is_kept;   // kept: what is free counts as cached
   };
   // Lists of free blocks, in the order in memory: eight for each power of two from 4 KiB on.
@@ -44,6 +44,14 @@ class Arena {
   bool reserve() noexcept;
   bool grow(std::size_t bytes) noexcept;
   std::byte* end_of(Block* block) const noexcept { return reinterpret_cast<std::byte*>(block) + block->bytes; }
+  Block* after(Block* block) const noexcept {
+    return end_of(block) == end_ ? nullptr : reinterpret_cast<Block*>(end_of(block));
+  }
+  /// Makes a block, whose size is new, the one before the next one, or the last.
+  void set_before_next(Block* block) noexcept {
+    Block* next = after(block);
+    (next ? next->before : last_) = block;
+  }
   void insert(Block* block) noexcept;
   void remove(Block* block) noexcept;
   Block* find(std::size_t bytes) const noexcept;

@@ -10,14 +10,16 @@
 #include <new>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define ADJOINT_NO_MEMORY_CACHE 1
-#endif
-
 namespace adjoint::detail {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+// AddressSanitizer sees more of memory that is not kept.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kKeepsMemory = false;
+#else
+constexpr bool kKeepsMemory = true;
+#endif
 // Blocks of at least so many bytes come from the arena, smaller ones from lists by size.
 constexpr std::size_t kLarge = std::size_t{32} << 10;
 // Freed small blocks are kept up to the most that was ever live, and at least this much: a training step finds its
@@ -56,7 +58,7 @@ class Cache {
       std::lock_guard lock(mutex_);
       count(static_cast<std::int64_t>(size.bytes));
       if (size.bytes >= kLarge) {
-        if (void* data = take_large(size.bytes)) return data;
+        if (void* data = kKeepsMemory ? arena_.allocate(size.bytes) : nullptr) return data;
       } else if (size.index < free_.size() && !free_[size.index].blocks.empty()) {
         Free& list = free_[size.index];
         void* data = list.blocks.back();
@@ -84,23 +86,20 @@ class Cache {
       std::lock_guard lock(mutex_);
       const auto bytes = static_cast<std::int64_t>(size.bytes);
       live -= bytes;
-#if !defined(ADJOINT_NO_MEMORY_CACHE)
       if (arena_.owns(data)) return arena_.free(data);
-      const std::int64_t most = std::max(kCacheAtLeast, peak_);
-      try {
-        if (size.bytes < kLarge) {
+      if (kKeepsMemory && size.bytes < kLarge) {
+        try {
           if (free_.size() <= size.index) free_.resize(size.index + 1);
           Free& list = free_[size.index];
           list.bytes = bytes;
           list.blocks.push_back(data);
           list.last_use = ++uses_;
           cached_ += bytes;
-          while (cached_ > most) let_go();
+          while (cached_ > std::max(kCacheAtLeast, peak_)) let_go();
           return;
+        } catch (const std::bad_alloc&) {  // then it is not kept
         }
-      } catch (const std::bad_alloc&) {  // then it is not kept
       }
-#endif
     }
     std::free(data);
   }
@@ -139,14 +138,6 @@ class Cache {
   void count(std::int64_t bytes) noexcept {
     live += bytes;
     peak_ = std::max(peak_, live.load(std::memory_order_relaxed));
-  }
-
-  void* take_large([[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(ADJOINT_NO_MEMORY_CACHE)
-    return nullptr;
-#else
-    return arena_.allocate(bytes);
-#endif
   }
 
   /// Small blocks of a size.

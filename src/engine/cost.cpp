@@ -97,29 +97,21 @@ Cost cost_of(Node* const* nodes, int count, const Repeated& repeated) {
   Cost cost;
   Reads reads;
   bool is_moved[kMostMembers] = {}, is_result[kMostMembers] = {};
-  int readers[kMostMembers] = {};
   find_moved(nodes, count, is_moved);
+  find_read_outside(nodes, count, repeated, is_result);
   for (int i = 0; i < count; ++i) {
     const Node& node = *nodes[i];
     if (is_moved[i]) cost += cost_of_one(node);
-    is_result[i] |= node.keeps_own_value() || node.cell != nullptr;
-    for (int k = 0; k < node.input_count(); ++k) {
-      const Node& input = *node.input(k);
-      if (!is_moved[i]) {
-        const Node* source = &input;
-        while (is_inside(*source) && is_moved[source->mark] && !is_copied(*source)) source = source->input(0);
-        if (!is_inside(*source) || is_moved[source->mark]) reads.add(*source);
-      }
-      if (!is_inside(input) || has_bit(repeated.again, i)) continue;
-      ++readers[input.mark];
-      is_result[input.mark] |= node.keeps_input(k);
+    for (int k = 0; k < node.input_count() && !is_moved[i]; ++k) {
+      const Node* source = node.input(k);
+      while (is_inside(*source) && is_moved[source->mark] && !is_copied(*source)) source = source->input(0);
+      if (!is_inside(*source) || is_moved[source->mark]) reads.add(*source);
     }
     cost.flops += flops_of(node);
   }
   for (int i = count - 1; i >= 0; --i) {
     const Node& node = *nodes[i];
-    is_result[i] |= node.uses() != readers[i];
-    if (!is_result[i] || is_moved[i] || has_bit(repeated.unwritten(), i)) continue;
+    if (!is_result[i] || is_moved[i]) continue;
     if (is_movement(fusible_kind(node))) is_result[node.input(0)->mark] = true;
     else cost.bytes_written += bytes_of(node);
   }

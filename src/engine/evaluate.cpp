@@ -343,7 +343,7 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const
       if (has_bit(repeated.left, i)) node->schedule = Schedule::none;
       continue;
     }
-    if (node->state() != State::pending) {  // one that was computed with another step
+    if (once_ && node->state() != State::pending) {  // one that was computed with another step
       node->schedule = Schedule::none;
       continue;
     }

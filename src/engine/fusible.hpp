@@ -57,6 +57,8 @@ inline bool is_member(Node* const* nodes, int count, const Node& node) noexcept 
 }
 /// Which members of a group show an input of it in another form, and so are inputs themselves.
 void find_moved(Node* const* nodes, int count, bool* is_moved) noexcept;
+/// Which members' values others read, or will read, than those of the group: what is `repeated` is for these alone.
+void find_read_outside(Node* const* nodes, int count, const Repeated& repeated, bool* is_read) noexcept;
 
 /// Whether a node is the value that a cell would go back to, and the cell keeps it.
 inline bool is_old_value(const Node& node) noexcept { return node.cell && node.cell->goes_back_to(&node); }

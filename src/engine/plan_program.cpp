@@ -395,18 +395,7 @@ bool Planner::index_rows(int index, Instruction& instruction) {
 
 /// Whose values are read by anybody but the members' computation.
 void Planner::find_materialized() {
-  int readers[kMostMembers] = {};
-  for (int i = 0; i < count_; ++i) materialized_[i] = nodes_[i]->keeps_own_value() || nodes_[i]->cell != nullptr;
-  for (int i = 0; i < count_; ++i) {
-    const Node& node = *nodes_[i];
-    if (has_bit(repeated_.again, i)) continue;  // it will read its inputs once more
-    for (int k = 0; k < node.input_count(); ++k) {
-      const Node& input = *node.input(k);
-      if (!is_member(&input)) continue;
-      ++readers[input.mark];
-      materialized_[input.mark] |= node.keeps_input(k);
-    }
-  }
+  find_read_outside(nodes_, count_, repeated_, materialized_);
   for (int i = count_ - 1; i >= 0; --i) {
     Node& node = *nodes_[i];
     if (afterwards_[i]) {
@@ -414,7 +403,6 @@ void Planner::find_materialized() {
       program_->aliases_.push_back(static_cast<std::int16_t>(i));
       continue;
     }
-    materialized_[i] = !has_bit(repeated_.unwritten(), i) && (materialized_[i] || node.uses() != readers[i]);
     if (!materialized_[i] || node.value.data || !is_movement(fusible_kind(node))) continue;
     // Movement shows its input's memory.
     materialized_[node.input(0)->mark] = true;

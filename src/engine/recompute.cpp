@@ -57,7 +57,7 @@ struct Entry {
   std::int32_t reads = 0;  // by the plan
   std::int32_t first_read = 0;
   std::int32_t instructions = 0;  // 0: it is not computed again
-  const Node* source = nullptr;   // the array in memory that it is computed from; null: there is none
+  const Node* source = nullptr;   // the array in memory that it is computed from
   std::int32_t result = -1;       // its place among those that are
 };
 struct Read {
@@ -120,8 +120,8 @@ void Steps::find_recomputed(const std::vector<Node*>& plan, std::int64_t fewest)
     const Node* source = nullptr;
     bool one_source = true;
     const auto add_source = [&](const Node* other) {
-      one_source &= !source || !other || source == other;
-      if (other) source = other;
+      one_source &= !source || source == other;
+      source = other;
     };
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);

@@ -101,6 +101,23 @@ void find_moved(Node* const* nodes, int count, bool* is_moved) noexcept {
   }
 }
 
+void find_read_outside(Node* const* nodes, int count, const Repeated& repeated, bool* is_read) noexcept {
+  int readers[kMostMembers] = {};
+  for (int i = 0; i < count; ++i) is_read[i] = nodes[i]->keeps_own_value() || nodes[i]->cell != nullptr;
+  for (int i = 0; i < count; ++i) {
+    const Node& node = *nodes[i];
+    if (has_bit(repeated.again, i)) continue;  // it will read its inputs once more
+    for (int k = 0; k < node.input_count(); ++k) {
+      const Node& input = *node.input(k);
+      if (!is_member(nodes, count, input)) continue;
+      ++readers[input.mark];
+      is_read[input.mark] |= node.keeps_input(k);
+    }
+  }
+  for (int i = 0; i < count; ++i)
+    is_read[i] = !has_bit(repeated.unwritten(), i) && (is_read[i] || nodes[i]->uses() != readers[i]);
+}
+
 namespace {
 
 constexpr std::int64_t kFewestToMerge = 4096;  // elements: less costs little to be read again
