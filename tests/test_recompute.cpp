@@ -191,6 +191,24 @@ TEST_CASE("a failure beside it") {
   }
 }
 
+TEST_CASE("what only other repeated values read, when its first group is computed one by one") {
+  const Tensor x = computed(), w = computed();
+  const Tensor index = ad::full({kSide, kSide}, kSide, ad::int64);  // one too far
+  const auto f = [&](Tensor* failing) {
+    const Tensor u = x * 2 + 1, first = ad::exp(u * 0.1f);
+    if (failing) *failing = first + ad::gather(w, 0, index);
+    return ad::tanh(u) * ad::matmul(first, w);
+  };
+  for (int turn = 0; turn < 3; ++turn) {
+    Tensor failing;
+    const Tensor y = f(&failing);
+    if (turn == 0) CHECK(recomputed_in({y, failing}) == 2);
+    CHECK_THROWS_AS(ad::eval(y, failing), ad::Error);
+    const ad::engine::OptionsGuard guard(without_recomputation());
+    CHECK(same_bits(y, f(nullptr)));
+  }
+}
+
 TEST_CASE("one thread looks, another one differentiates") {
   const Tensor x = computed(), values = computed();
   same_without([&] {

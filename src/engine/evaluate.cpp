@@ -343,10 +343,13 @@ void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const
       if (has_bit(repeated.left, i)) node->schedule = Schedule::none;
       continue;
     }
-    if (once_ && node->state() != State::pending) {  // one that was computed with another step
+    // Computed with another step already; linked since, because nobody may need it till the last one that names it.
+    if (once_ && node->state() != State::pending) {
       node->schedule = Schedule::none;
+      if (has_bit(repeated.last | repeated.left, i)) node->drop_link();
       continue;
     }
+    if (has_bit(repeated.again & ~repeated.left, i)) node->add_link();
     const bool used = std::exchange(node->schedule, Schedule::none) == Schedule::used;
     Cell* cell = node->cell && node->cell->try_add_use() ? node->cell : nullptr;
     if (cell) cells_.push_back(cell);
