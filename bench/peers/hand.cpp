@@ -74,7 +74,14 @@ inline float erf_of(float x) {
 // Reductions have four vectors of terms under way at once; with one, as in a plain loop, each addition waits for the
 // one before.
 
+// As wide as the processor's registers: wider ones, passed between functions, have another ABI with each instruction set.
+#if defined __AVX512F__
 constexpr int kLanes = 16;
+#elif defined __AVX__
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
 using Vector = float __attribute__((vector_size(sizeof(float) * kLanes)));
 
 template <class T>
