@@ -12,6 +12,10 @@ namespace adjoint::detail {
 // Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
 // list at most once: its last use holds a link until it is settled.
 void Node::settle(Node* first) noexcept {
+  if (!first->inputs_ && !first->cell) {  // most nodes let go of nothing: no list
+    if (first->drop_last_use()) first->free();
+    return;
+  }
   thread_local Node* list = nullptr;
   thread_local bool settling = false;
   first->next_ = list;
@@ -20,19 +24,27 @@ void Node::settle(Node* first) noexcept {
   settling = true;
   while (Node* node = list) {
     list = node->next_;
-    if (!node->dying_) {
-      const State state = node->state();
-      if (state == State::computed) node->drop_value();
-      else if (state == State::pending) node->drop_inputs(kReadersUse);  // nobody will compute it
-      node->state_.store(State::dropped, std::memory_order_release);
-      if (take_from(node->links_, 1) != 1) continue;
-    }
+    if (!node->drop_last_use()) continue;
     node->drop_inputs(1);
     if (node->cell) node->cell->drop_link();
-    node->~Node();
-    pool_free(node, sizeof(Node));
+    node->free();
   }
   settling = false;
+}
+
+// What a node lets go of with its last use. Whether it was its last link, too, or there are no uses any more.
+bool Node::drop_last_use() noexcept {
+  if (dying_) return true;
+  const State before = state();
+  if (before == State::computed) drop_value();
+  else if (before == State::pending) drop_inputs(kReadersUse);  // nobody will compute it
+  state_.store(State::dropped, std::memory_order_release);
+  return take_from(links_, 1) == 1;
+}
+
+void Node::free() noexcept {
+  this->~Node();
+  pool_free(this, sizeof(Node));
 }
 
 std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {

@@ -177,16 +177,24 @@ class Node {
  public:
   std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
   const Operation* released_by = nullptr;
-  Cell* cell = nullptr;       // of a leaf: linked
-  std::uint64_t version = 0;  // of a leaf: which of its cell's values
-  Value value;
+  Cell* cell = nullptr;  // of a leaf: linked
+
+ private:
+  std::unique_ptr<Rare> rare_;
+
+ public:
   const Shape shape;
+  Value value;
+  // What follows is touched by few: most nodes stay in four lines.
+  std::uint64_t version;  // of a cell's leaf: which of its values
 
  private:
   Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
   static std::atomic<std::uintptr_t>* allocate_inputs(int count);
   static void settle(Node* first) noexcept;
+  bool drop_last_use() noexcept;
+  void free() noexcept;
   void drop_value() noexcept {
     if (value.storage) value.storage->drop_ref();
     value.data = nullptr;
@@ -210,9 +218,8 @@ class Node {
   }
   static std::int32_t readers_of(std::int64_t counts) noexcept { return static_cast<std::int32_t>(counts >> 32); }
 
-  std::unique_ptr<Rare> rare_;
-  alignas(8) std::byte attributes_[kAttributeBytes] = {};
-  alignas(8) std::byte inline_value_[8] = {};
+  alignas(8) std::byte attributes_[kAttributeBytes];
+  alignas(8) std::byte inline_value_[8];
 };
 
 /// A named place for a value. Handles use it, its leaves link it (weakly: a graph keeps no cell alive).

@@ -337,8 +337,15 @@ void Evaluation::run_step(Node* const* nodes, int count, const Repeated& repeate
 
 // `computed`: their values are there, else they are computed one by one, those for other groups as well.
 void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated) {
+  const bool plain = computed && !once_ && (repeated.again | repeated.last) == 0;
   for (int i = 0; i < count; ++i) {
     Node* node = nodes[i];
+    if (plain && !node->cell && node->schedule == Schedule::planned) {  // as most are
+      node->schedule = Schedule::none;
+      node->set_computed();
+      forget(*node);
+      continue;
+    }
     if (computed && has_bit(repeated.again, i)) {
       if (has_bit(repeated.left, i)) node->schedule = Schedule::none;
       continue;
@@ -395,9 +402,10 @@ void Evaluation::forget(Node& node) {
     node.owner->pending_is_stale.store(true, std::memory_order_relaxed);
     return;
   }
-  if (node.pending_index >= state_.pending.size() || state_.pending[node.pending_index].node != &node) return;
-  state_.pending[node.pending_index].node = nullptr;
-  while (!state_.pending.empty() && !state_.pending.back().node) state_.pending.pop_back();
+  std::vector<ThreadState::Pending>& pending = state_.pending;
+  if (node.pending_index >= pending.size() || pending[node.pending_index].node != &node) return;
+  pending[node.pending_index].node = nullptr;
+  while (!pending.empty() && !pending.back().node) pending.pop_back();
   node.drop_link();
 }
 
