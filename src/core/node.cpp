@@ -9,13 +9,14 @@
 namespace adjoint::detail {
 // -- Node -------------------------------------------------------------------------------------------------------------
 
-// Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
-// list at most once: its last use holds a link until it is settled.
-void Node::settle(Node* first) noexcept {
-  if (!first->inputs_ && !first->cell) {  // most nodes let go of nothing: no list
-    if (first->drop_last_use()) first->free();
-    return;
-  }
+// Settles a node that lost its last use, or its last link. Most let go of no others.
+void Node::settle(Node* node) noexcept {
+  if (node->inputs_ || node->cell) settle_all(node);
+  else if (node->drop_last_use()) node->free();
+}
+
+// And then those that it lets go of. A node is in the list at most once: its last use holds a link until it is settled.
+void Node::settle_all(Node* first) noexcept {
   thread_local Node* list = nullptr;
   thread_local bool settling = false;
   first->next_ = list;
@@ -32,8 +33,8 @@ void Node::settle(Node* first) noexcept {
   settling = false;
 }
 
-// What a node lets go of with its last use. Whether it was its last link, too, or there are no uses any more.
-bool Node::drop_last_use() noexcept {
+// What a node lets go of with its last use. Whether that was its last link, too, or there were no uses any more.
+inline bool Node::drop_last_use() noexcept {
   if (dying_) return true;
   const State before = state();
   if (before == State::computed) drop_value();
@@ -42,10 +43,12 @@ bool Node::drop_last_use() noexcept {
   return take_from(links_, 1) == 1;
 }
 
-void Node::free() noexcept {
+inline void Node::free() noexcept {
   this->~Node();
   pool_free(this, sizeof(Node));
 }
+
+void Rare::Delete::operator()(Rare* rare) const noexcept { delete rare; }
 
 std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {
   using Input = std::atomic<std::uintptr_t>;
@@ -103,7 +106,7 @@ void Node::release(const Operation& by) noexcept {
 }
 
 Rare& Node::rare() {
-  if (!rare_) rare_ = std::make_unique<Rare>();
+  if (!rare_) rare_.reset(new Rare);
   return *rare_;
 }
 

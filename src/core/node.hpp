@@ -58,6 +58,10 @@ struct Rare {
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
+  struct Delete {
+    [[gnu::noinline]] void operator()(Rare* rare) const noexcept;
+  };
+
   std::exception_ptr error;       // of a failed node
   PoolString module_path;         // where an operation that can fail was recorded
   Storage* contiguous = nullptr;  // a row-major copy made for data<T>(), so that a look changes no strides
@@ -180,7 +184,7 @@ class Node {
   Cell* cell = nullptr;  // of a leaf: linked
 
  private:
-  std::unique_ptr<Rare> rare_;
+  std::unique_ptr<Rare, Rare::Delete> rare_;
 
  public:
   const Shape shape;
@@ -192,7 +196,8 @@ class Node {
   Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
   static std::atomic<std::uintptr_t>* allocate_inputs(int count);
-  static void settle(Node* first) noexcept;
+  static void settle(Node* node) noexcept;
+  static void settle_all(Node* first) noexcept;
   bool drop_last_use() noexcept;
   void free() noexcept;
   void drop_value() noexcept {

@@ -69,6 +69,7 @@ class Evaluation {
     }
     return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
   }
+  Asked asked() const { return {roots_, state_.pending, fewest_to_recompute()}; }
   std::int64_t fewest_to_recompute() const { return state_.recompute ? state_.fewest_to_recompute : Steps::kNone; }
   void lock(std::vector<ThreadState*> states);
   void unlock();
@@ -97,6 +98,7 @@ class Evaluation {
   std::vector<Node*>& roots_ = workspace_->roots;
   std::vector<Cell*>& cells_ = workspace_->cells;
   std::int64_t other_readers_ = 0;  // how often this thread's nodes of the plan are read by others
+  KeptPlan* recalled_ = nullptr;    // for the plan, if it did not have to be scheduled
   std::exception_ptr error_;        // the first
   bool failed_ = false;             // some node
   bool reverted_ = false;
@@ -145,6 +147,11 @@ void Evaluation::plan(Node* const* roots, int count) {
   if (!std::is_sorted(roots_.begin(), roots_.end(), is_earlier)) std::sort(roots_.begin(), roots_.end(), is_earlier);
   state_.mutex.lock();
   locked_.push_back(&state_);
+  if (state_.fuse && state_.replay)
+    if (KeptPlan* expected = workspace_->plans.expected(); expected && expected->recall(plan_, asked())) {
+      recalled_ = expected;
+      return;
+    }
   for (;;) {
     bool complete = true;
     for (int i = 0; i < count && complete; ++i) complete = schedule(roots_[static_cast<std::size_t>(i)]);
@@ -265,15 +272,23 @@ void Evaluation::schedule_what_is_fed() {
 }
 
 void Evaluation::run() {
-  cells_.reserve(static_cast<std::size_t>(
-      std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; })));
+  const auto count_cells = [this] {
+    return std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; });
+  };
+  cells_.reserve(recalled_ ? recalled_->cells() : static_cast<std::size_t>(count_cells()));
   {
     const TeamLease lease;
     if (plan_.size() == 1 || !state_.fuse) {
       if (profile_) planned_ = profile_->now();
       for (Node* node : plan_) run_step(&node, 1, {});
     } else {
-      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, fewest_to_recompute(), state_.replays) : nullptr;
+      KeptPlan* kept = recalled_;
+      if (kept) {
+        workspace_->plans.use_expected();
+        ++state_.replays;
+      } else if (state_.replay) {
+        kept = workspace_->plans.find(plan_, asked(), state_.replays);
+      }
       if (!kept) workspace_->steps.build(plan_, fewest_to_recompute());
       if (profile_) planned_ = profile_->now();
       Steps& steps = kept ? kept->steps() : workspace_->steps;

@@ -51,8 +51,8 @@ std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
 
 // -- a plan -----------------------------------------------------------------------------------------------------------
 
-bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
-  fewest_to_recompute_ = fewest_to_recompute;
+bool KeptPlan::make(const std::vector<Node*>& plan, const Asked& asked) {
+  fewest_to_recompute_ = asked.fewest_to_recompute;
   std::vector<std::uint32_t> planned_reads(plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) plan[i]->mark = static_cast<std::int32_t>(i);
   for (const Node* node : plan)
@@ -68,7 +68,8 @@ bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recom
     nodes_.push_back({node.operation, structured ? structure_of(node) : 0, planned_reads[i],
                       static_cast<std::uint16_t>(node.input_count()), static_cast<std::uint8_t>(node.shape.size()),
                       node.reads_later(), node.dtype, structured, node.cell != nullptr,
-                      static_cast<std::uint32_t>(node.uses()) != planned_reads[i]});
+                      static_cast<std::uint32_t>(node.uses()) != planned_reads[i], node.schedule == Schedule::used});
+    cells_ += node.cell != nullptr;
     sizes_.insert(sizes_.end(), node.shape.begin(), node.shape.end());
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
@@ -87,9 +88,62 @@ bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recom
   places_.shrink_to_fit();
   outside_.shrink_to_fit();
   sizes_.shrink_to_fit();
-  steps_.build(plan, fewest_to_recompute);
+  note_recording(plan, asked);
+  steps_.build(plan, asked.fewest_to_recompute);
   programs_.resize(static_cast<std::size_t>(steps_.size()));
   return true;
+}
+
+/// While the nodes' marks are their places.
+void KeptPlan::note_recording(const std::vector<Node*>& plan, const Asked& asked) {
+  const auto is_planned = [&plan](const Node* node) {
+    return node && node->mark >= 0 && static_cast<std::size_t>(node->mark) < plan.size() &&
+           plan[static_cast<std::size_t>(node->mark)] == node;
+  };
+  const auto place = [&](const Node* node) { return is_planned(node) ? node->mark : -1; };
+  for (const ThreadState::Pending& entry : asked.pending)
+    if (entry.node && entry.node->state() == State::pending) recorded_.push_back(place(entry.node));
+  const bool all = recorded_.size() == plan.size() &&
+                   std::find(recorded_.begin(), recorded_.end(), -1) == recorded_.end();
+  if (!all) recorded_ = {};
+  for (const Node* root : asked.roots) roots_.push_back(place(root));
+  entries_ = asked.pending.size();
+}
+
+bool KeptPlan::recall(std::vector<Node*>& plan, const Asked& asked) {
+  if (recorded_.empty() || asked.pending.size() != entries_ || asked.roots.size() != roots_.size()) return false;
+  plan.resize(recorded_.size());
+  const auto find_all = [&] {
+    auto place = recorded_.begin();
+    for (const ThreadState::Pending& entry : asked.pending) {
+      if (!entry.node || entry.node->state() != State::pending) continue;
+      if (place == recorded_.end()) return false;
+      plan[static_cast<std::size_t>(*place++)] = entry.node;
+    }
+    return place == recorded_.end();
+  };
+  const auto is_asked_for = [&] {
+    for (std::size_t i = 0; i < roots_.size(); ++i) {
+      const Node* root = asked.roots[i];
+      if (roots_[i] < 0 ? root->state() == State::pending : root != plan[static_cast<std::size_t>(roots_[i])])
+        return false;
+    }
+    return true;
+  };
+  std::size_t scheduled = 0;
+  const auto schedule_all = [&] {
+    for (; scheduled < plan.size(); ++scheduled) {
+      const bool used = nodes_[scheduled].is_used;
+      if (used && !plan[scheduled]->try_add_use()) return false;
+      plan[scheduled]->schedule = used ? Schedule::used : Schedule::planned;
+    }
+    return true;
+  };
+  if (find_all() && is_asked_for() && matches(plan, asked.fewest_to_recompute) && schedule_all()) return true;
+  for (std::size_t i = 0; i < scheduled; ++i)
+    if (std::exchange(plan[i]->schedule, Schedule::none) == Schedule::used) plan[i]->drop_use();
+  plan.clear();
+  return false;
 }
 
 bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
@@ -137,6 +191,8 @@ std::size_t KeptPlan::bytes() const noexcept {
   add(outside_);
   add(sizes_);
   add(found_);
+  add(recorded_);
+  add(roots_);
   for (const Groups::Kept& program : programs_) bytes += sizeof program + (program ? program->bytes() : 0);
   return bytes;
 }
@@ -150,24 +206,23 @@ KeptPlan* Plans::use(std::size_t entry) noexcept {
   return entries_[entry].plan.get();
 }
 
-KeptPlan* Plans::find(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute, std::uint64_t& hits) {
+KeptPlan* Plans::find(const std::vector<Node*>& plan, const Asked& asked, std::uint64_t& hits) {
   if (plan.size() > kMostNodes) return nullptr;
   // What came after the last one before comes again, most often.
-  if (last_ < entries_.size()) {
-    if (const std::size_t next = entries_[last_].next; entries_[next].plan->matches(plan, fewest_to_recompute)) {
-      ++hits;
-      return use(next);
-    }
+  if (KeptPlan* next = expected(); next && next->matches(plan, asked.fewest_to_recompute)) {
+    ++hits;
+    use_expected();
+    return next;
   }
   const std::uint64_t hash = hash_of(plan);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i].hash != hash || !entries_[i].plan->matches(plan, fewest_to_recompute)) continue;
+    if (entries_[i].hash != hash || !entries_[i].plan->matches(plan, asked.fewest_to_recompute)) continue;
     ++hits;
     return use(i);
   }
   if (std::exchange(seen_[hash % kSeen], hash) != hash) return nullptr;
   auto kept = std::make_unique<KeptPlan>();
-  if (!kept->make(plan, fewest_to_recompute)) return nullptr;
+  if (!kept->make(plan, asked)) return nullptr;
   make_room();
   entries_.push_back({hash, 0, std::move(kept), entries_.size()});
   return use(entries_.size() - 1);
