@@ -87,7 +87,10 @@ class Groups {
   Groups& operator=(const Groups&) = delete;
 
   /// A group's program that is kept for groups of the same structure; null as long as there is none.
-  using Kept = std::unique_ptr<Program>;
+  struct Kept {
+    std::unique_ptr<Program> program;
+    const Kept* like = nullptr;  // that of an earlier group of the same structure: it serves this one, too, most often
+  };
 
   /// Computes the values of a group's members that anybody reads outside of it; of the `repeated`, for the others
   /// alone. False, and nothing has changed, when they have to be computed one by one. By the program in `kept`, unless

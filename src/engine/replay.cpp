@@ -47,6 +47,38 @@ std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
   return mixed(hash, 1);
 }
 
+/// Whether a group's program serves another group.
+bool have_same_structure(const Steps& steps, int a, int b) {
+  const int count = steps.count(a);
+  const Repeated &of_a = steps.repeated(a), &of_b = steps.repeated(b);
+  if (count != steps.count(b) || steps.is_late(a) != steps.is_late(b) || of_a.again != of_b.again ||
+      of_a.left != of_b.left || of_a.last != of_b.last)
+    return false;
+  List<std::pair<const Node*, const Node*>> inputs;  // in the order of first appearance; members first
+  for (int i = 0; i < count; ++i) {
+    const Node &x = *steps.begin(a)[i], &y = *steps.begin(b)[i];
+    inputs.emplace_back(&x, &y);
+    if (x.operation != y.operation || x.dtype != y.dtype || x.shape != y.shape || x.input_count() != y.input_count() ||
+        x.reads_later() != y.reads_later() || x.uses() != y.uses() || (x.cell != nullptr) != (y.cell != nullptr) ||
+        (has_structure(x) && structure_of(x) != structure_of(y)))
+      return false;
+  }
+  for (int i = 0; i < count; ++i)
+    for (int k = 0; k < steps.begin(a)[i]->input_count(); ++k) {
+      const std::pair<const Node*, const Node*> pair(steps.begin(a)[i]->input(k), steps.begin(b)[i]->input(k));
+      const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const auto& other) {
+        return other.first == pair.first || other.second == pair.second;
+      });
+      if (found == inputs.end()) {
+        if (pair.first->dtype != pair.second->dtype || pair.first->shape != pair.second->shape) return false;
+        inputs.push_back(pair);
+      } else if (*found != pair) {
+        return false;
+      }
+    }
+  return true;
+}
+
 }  // namespace
 
 // -- a plan -----------------------------------------------------------------------------------------------------------
@@ -91,7 +123,21 @@ bool KeptPlan::make(const std::vector<Node*>& plan, const Asked& asked) {
   note_recording(plan, asked);
   steps_.build(plan, asked.fewest_to_recompute);
   programs_.resize(static_cast<std::size_t>(steps_.size()));
+  find_alike();
   return true;
+}
+
+/// Layers, and parameters' updates, repeat each other.
+void KeptPlan::find_alike() {
+  constexpr int kMost = 8;  // to compare with: the last ones
+  int leaders[kMost], count = 0;
+  for (int step = 0; step < steps_.size(); ++step) {
+    if (steps_.count(step) < 2) continue;
+    const auto found = std::find_if(leaders, leaders + std::min(count, kMost),
+                                    [&](int leader) { return have_same_structure(steps_, leader, step); });
+    if (found != leaders + std::min(count, kMost)) program(step).like = &program(*found);
+    else leaders[count++ % kMost] = step;
+  }
 }
 
 /// While the nodes' marks are their places.
@@ -193,7 +239,7 @@ std::size_t KeptPlan::bytes() const noexcept {
   add(found_);
   add(recorded_);
   add(roots_);
-  for (const Groups::Kept& program : programs_) bytes += sizeof program + (program ? program->bytes() : 0);
+  for (const Groups::Kept& kept : programs_) bytes += sizeof kept + (kept.program ? kept.program->bytes() : 0);
   return bytes;
 }
 

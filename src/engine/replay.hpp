@@ -38,6 +38,7 @@ class KeptPlan {
   std::size_t bytes() const noexcept;
 
  private:
+  void find_alike();
   void note_recording(const std::vector<Node*>& plan, const Asked& asked);
 
   /// What a node of the plan has to be.
