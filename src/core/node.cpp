@@ -48,6 +48,11 @@ inline void Node::free() noexcept {
   pool_free(this, sizeof(Node));
 }
 
+void Node::discard() noexcept {
+  free_inputs();
+  free();
+}
+
 void Rare::Delete::operator()(Rare* rare) const noexcept { delete rare; }
 
 std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {

@@ -137,6 +137,20 @@ class Node {
   /// After `value` was set: lets go of what only the computation needed.
   void set_computed() noexcept;
   void set_failed(std::exception_ptr error);
+  // The same in parts, for nodes on no derivative's way that are computed together.
+  /// Drops some of the uses of pending nodes that read this one.
+  void drop_reads(int count) noexcept {
+    if (count > 0 && uses_of(take_from(uses_, count * kReadersUse)) == count) settle(this);
+  }
+  /// Lets go of nothing: others did, or do, that for the node.
+  void set_computed_alone() noexcept {
+    free_inputs();
+    state_.store(State::computed, std::memory_order_release);
+  }
+  /// Frees a node whose uses are all of such.
+  void discard() noexcept;
+  /// Whether but one knows of the node beside all who use it.
+  bool has_one_more_link() const noexcept { return links_.load(std::memory_order_acquire) == 2; }
   /// Drops the derivative links; the node remembers who did.
   void release(const Operation& by) noexcept;
   Rare& rare();
@@ -213,6 +227,11 @@ class Node {
     if (inputs_) drop_all_inputs(counts);
   }
   void drop_all_inputs(std::int64_t counts) noexcept;
+  void free_inputs() noexcept {
+    if (inputs_ != inline_inputs_ && inputs_)
+      pool_free(inputs_, static_cast<std::size_t>(input_count_) * sizeof(*inputs_));
+    inputs_ = nullptr;
+  }
   void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 

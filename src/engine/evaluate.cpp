@@ -82,6 +82,7 @@ class Evaluation {
   void run_late_steps(Steps& steps, KeptPlan* kept);
   void run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept = nullptr);
   void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
+  bool finish_closed(Node* const* nodes, const Program& program);
   void compute(Node& node);
   /// Calls `compute` for nodes, under the eyes of the profile if there is one.
   template <class Compute>
@@ -331,8 +332,10 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
       };
       noted(steps.begin(ready[i]), steps.count(ready[i]), {}, compute);
     }
+    for (std::size_t i = 0; i < ready.size(); ++i)
+      if (!finish_closed(steps.begin(ready[i]), groups.prepared_program(i)))
+        finish_step(steps.begin(ready[i]), steps.count(ready[i]), true);
     groups.forget_prepared();
-    for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
   } else {
     groups.give_up();
     for (int step : ready) run(step);
@@ -342,12 +345,33 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
 
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept) {
-  const auto compute = [&] { return workspace_->groups.compute(nodes, count, repeated, kept); };
+  const Program* program = nullptr;
+  const auto compute = [&] { return (program = workspace_->groups.compute(nodes, count, repeated, kept)) != nullptr; };
   const auto is_pending = [](const Node* node) { return node->state() == State::pending; };
   const bool together = count > 1 && (!once_ || std::all_of(nodes, nodes + count, is_pending));
   const bool computed = together && noted(nodes, count, repeated, compute);
   once_ |= repeated.again && !computed;
-  finish_step(nodes, count, computed, repeated);
+  if (!computed || !finish_closed(nodes, *program)) finish_step(nodes, count, computed, repeated);
+}
+
+// Where it is known who reads what, a group lets go of all that at once. False: it is not known.
+bool Evaluation::finish_closed(Node* const* nodes, const Program& program) {
+  if (!program.is_closed() || once_) return false;
+  std::vector<ThreadState::Pending>& pending = state_.pending;
+  for (int i = 0; i < program.count(); ++i) {
+    const Node& node = *nodes[i];
+    if (node.owner != &state_ || node.requires_grad || node.cell || node.schedule != Schedule::planned ||
+        node.pending_index >= pending.size() || pending[node.pending_index].node != &node ||
+        (program.is_interior(i) && !node.has_one_more_link()))
+      return false;
+  }
+  for (int i = 0; i < program.count(); ++i) pending[nodes[i]->pending_index].node = nullptr;
+  program.finish(nodes, [](Node& node) {
+    node.schedule = Schedule::none;
+    node.drop_link();  // of the list
+  });
+  while (!pending.empty() && !pending.back().node) pending.pop_back();
+  return true;
 }
 
 // `computed`: their values are there, else they are computed one by one, those for other groups as well.

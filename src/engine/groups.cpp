@@ -34,17 +34,17 @@ const Program* Groups::bind(Node* const* nodes, int count, bool late, const Repe
   return nullptr;
 }
 
-bool Groups::compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept) {
+const Program* Groups::compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept) {
   const Program* program = bind(nodes, count, false, repeated, kept, program_, binding_);
-  if (!program) return false;
+  if (!program) return nullptr;
   try {
     reserve(program->buffer_bytes());
   } catch (const std::bad_alloc&) {
     Program::forget(nodes, count);
-    return false;
+    return nullptr;
   }
   program->compute(binding_, workspace_.data());
-  return true;
+  return program;
 }
 
 bool Groups::prepare(Node* const* nodes, int count, Kept* kept) {
