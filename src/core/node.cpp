@@ -185,8 +185,23 @@ Node* Cell::make_leaf(Node* source) {
   return leaf;
 }
 
+// A pending result that no derivative leads to may be the leaf itself: a node less.
+bool Cell::adopt(Node* source) noexcept {
+  ThreadState& state = ThreadState::get();
+  if (requires_grad_ || source->requires_grad || source->cell || source->owner != &state ||
+      source->operation->family == Family::leaf)
+    return false;
+  const std::lock_guard lock(state.mutex);  // nobody computes it now
+  if (source->state() != State::pending || source->schedule != Schedule::none) return false;
+  source->version = ++version_;
+  source->cell = this;
+  add_link();
+  source->add_use();
+  return true;
+}
+
 void Cell::assign(Node* source) {
-  Node* leaf = make_leaf(source);
+  Node* leaf = adopt(source) ? source : make_leaf(source);
   Node* old = std::exchange(current_, leaf);
   if (leaf->is_computed()) {
     if (committed_) committed_->drop_use();

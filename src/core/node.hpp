@@ -195,7 +195,7 @@ class Node {
  public:
   std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
   const Operation* released_by = nullptr;
-  Cell* cell = nullptr;  // of a leaf: linked
+  Cell* cell = nullptr;  // of a leaf, or of a result that a cell has taken for one: linked
 
  private:
   std::unique_ptr<Rare, Rare::Delete> rare_;
@@ -286,6 +286,7 @@ class Cell {
 
  private:
   Cell() = default;
+  bool adopt(Node* source) noexcept;
   Node* make_leaf(Node* source);
 
   std::atomic<std::int32_t> uses_{1}, links_{1};

@@ -360,15 +360,18 @@ bool Evaluation::finish_closed(Node* const* nodes, const Program& program) {
   std::vector<ThreadState::Pending>& pending = state_.pending;
   for (int i = 0; i < program.count(); ++i) {
     const Node& node = *nodes[i];
-    if (node.owner != &state_ || node.requires_grad || node.cell || node.schedule != Schedule::planned ||
+    if (node.owner != &state_ || node.requires_grad || node.schedule != Schedule::planned ||
         node.pending_index >= pending.size() || pending[node.pending_index].node != &node ||
         (program.is_interior(i) && !node.has_one_more_link()))
       return false;
   }
   for (int i = 0; i < program.count(); ++i) pending[nodes[i]->pending_index].node = nullptr;
-  program.finish(nodes, [](Node& node) {
+  program.finish(nodes, [this](Node& node) {
     node.schedule = Schedule::none;
-    node.drop_link();  // of the list
+    if (node.cell && node.cell->try_add_use()) {
+      cells_.push_back(node.cell);
+      node.cell->propose(&node);
+    }
   });
   while (!pending.empty() && !pending.back().node) pending.pop_back();
   return true;

@@ -38,7 +38,7 @@ class Program {
   /// Of a closed group: whether nobody outside reads a member.
   bool is_interior(int member) const noexcept { return interior_ >> member & 1; }
   /// Of a closed group, whose members are on no derivative's way, when they are computed: calls finish_result(node) for
-  /// those that others read, and frees the others. What was read is let go of.
+  /// those that others read, and frees the others. What was read, and the list of pending nodes' links, are let go of.
   template <class FinishResult>
   void finish(Node* const* nodes, const FinishResult& finish_result) const noexcept;
   /// Lets go of the memory of the group's results, to which nothing has been written.
@@ -187,8 +187,9 @@ void Program::finish(Node* const* nodes, const FinishResult& finish_result) cons
   }
   for (const Result& result : results_) {
     Node& node = *nodes[result.member];
-    node.drop_reads(result.readers);
     finish_result(node);
+    node.drop_reads(result.readers);
+    node.drop_link();  // of the list of pending nodes
   }
 }
 
