@@ -143,8 +143,7 @@ void Node::take_value_of(Node* source) {
     alias_value(source->value, 0, source->value.strides);
     set_computed();
   } else {
-    set_inputs(&source, 1);
-    register_pending(*this, ThreadState::get());
+    register_pending(*this, &source, 1, ThreadState::get());
   }
 }
 

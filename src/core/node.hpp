@@ -103,13 +103,15 @@ class Node {
   }
 
   // -- structure
-  /// Uses inputs. To be called before the node is seen by anybody else.
-  void set_inputs(Node* const* inputs, int count) {
+  /// Uses inputs, and calls visit(input) for each. To be called before the node is seen by anybody else.
+  template <class Visit>
+  void set_inputs(Node* const* inputs, int count, const Visit& visit) {
     inputs_ = count <= kInlineInputs ? inline_inputs_ : allocate_inputs(count);
     input_count_ = count;
     for (int i = 0; i < count; ++i) {
       add_to(inputs[i]->uses_, kReadersUse);
       inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
+      visit(*inputs[i]);
     }
   }
   int input_count() const noexcept { return input_count_; }
@@ -330,19 +332,19 @@ struct Access {
 void store_number(Scalar value, Dtype dtype, void* at) noexcept;
 Scalar load_number(Dtype dtype, const void* from) noexcept;
 
-/// Puts a new pending node on the list of the thread that records it, the caller's.
-inline void register_pending(Node& node, ThreadState& state) {
+/// Gives a new pending node its inputs, and puts it on the list of the thread that records it, the caller's.
+inline void register_pending(Node& node, Node* const* inputs, int count, ThreadState& state) {
+  const std::uint64_t number = state.next_number++;
   node.owner = &state;
   node.pending_index = state.pending.size();
-  state.pending.emplace_back(&node, state.next_number);
+  state.pending.emplace_back(&node, number);
   node.add_link();
-  for (int i = 0; i < node.input_count(); ++i) {
-    Node& input = *node.input(i);
-    if (input.owner != &state) continue;
-    if (!input.first_reader) input.first_reader = state.next_number;
-    input.last_reader = state.next_number;
-  }
-  ++state.next_number;
+  if (count == 0) return;
+  node.set_inputs(inputs, count, [&state, number](Node& input) {
+    if (input.owner != &state) return;
+    if (!input.first_reader) input.first_reader = number;
+    input.last_reader = number;
+  });
 }
 
 /// The leaf's operation: its value is its input's, and differentiation ends at it.

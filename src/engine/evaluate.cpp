@@ -46,6 +46,32 @@ struct Workspace {
   }
 };
 
+// A loop that records and never looks stays bounded.
+constexpr std::size_t kMostPending = std::size_t{1} << 17;
+
+/// Calls visit(node) for those that are pending.
+template <class Visit>
+void compact(ThreadState& state, const Visit& visit) {
+  std::lock_guard lock(state.mutex);
+  state.pending_is_stale.store(false, std::memory_order_relaxed);
+  std::size_t kept = 0;
+  for (const ThreadState::Pending& entry : state.pending) {
+    if (!entry.node) continue;
+    if (entry.node->state() == State::pending) {
+      entry.node->pending_index = kept;
+      state.pending[kept++] = entry;
+      visit(*entry.node);
+    } else {
+      entry.node->drop_link();
+    }
+  }
+  state.pending.resize(kept);
+  state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
+}
+void compact(ThreadState& state) {
+  compact(state, [](Node&) {});
+}
+
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
 class Evaluation {
  public:
@@ -55,8 +81,11 @@ class Evaluation {
   Evaluation& operator=(const Evaluation&) = delete;
 
   void plan(Node* const* roots, int count);
+  void plan_all();
   void run();
   Explanation explain() const { return describe(plan_, roots_, state_.fuse, fewest_to_recompute()); }
+  /// What the first root that failed threw, in the order of recording; or null.
+  std::exception_ptr root_error() const;
   /// Why cells kept their old values, if they did.
   std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
 
@@ -73,6 +102,7 @@ class Evaluation {
   std::int64_t fewest_to_recompute() const { return state_.recompute ? state_.fewest_to_recompute : Steps::kNone; }
   void lock(std::vector<ThreadState*> states);
   void unlock();
+  void schedule_roots();
   bool schedule(Node* root);
   void unschedule(std::size_t first);
   void schedule_what_is_fed();
@@ -121,6 +151,12 @@ Evaluation::~Evaluation() {
   if (!state_.workspace) state_.workspace = workspace_.release();
 }
 
+std::exception_ptr Evaluation::root_error() const {
+  for (const Node* root : roots_)
+    if (root->state() == State::failed) return root->rare_if_any()->error;
+  return nullptr;
+}
+
 // Locks in the order of addresses, so that two evaluations never wait for each other.
 void Evaluation::lock(std::vector<ThreadState*> states) {
   std::sort(states.begin(), states.end());
@@ -148,6 +184,20 @@ void Evaluation::plan(Node* const* roots, int count) {
   if (!std::is_sorted(roots_.begin(), roots_.end(), is_earlier)) std::sort(roots_.begin(), roots_.end(), is_earlier);
   state_.mutex.lock();
   locked_.push_back(&state_);
+  schedule_roots();
+}
+
+// All that is held.
+void Evaluation::plan_all() {
+  state_.mutex.lock();
+  locked_.push_back(&state_);
+  compact(state_, [this](Node& node) {
+    if (node.is_held() && node.try_add_use()) roots_.push_back(&node);
+  });
+  schedule_roots();
+}
+
+void Evaluation::schedule_roots() {
   if (state_.fuse && state_.replay)
     if (KeptPlan* expected = workspace_->plans.expected(); expected && expected->recall(plan_, asked())) {
       recalled_ = expected;
@@ -155,7 +205,7 @@ void Evaluation::plan(Node* const* roots, int count) {
     }
   for (;;) {
     bool complete = true;
-    for (int i = 0; i < count && complete; ++i) complete = schedule(roots_[static_cast<std::size_t>(i)]);
+    for (std::size_t i = 0; i < roots_.size() && complete; ++i) complete = schedule(roots_[i]);
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
     unschedule(0);
@@ -470,36 +520,6 @@ void rethrow(const std::exception_ptr& stored) {
   }
 }
 
-namespace {
-
-// A loop that records and never looks stays bounded.
-constexpr std::size_t kMostPending = std::size_t{1} << 17;
-
-/// Calls visit(node) for those that are pending.
-template <class Visit>
-void compact(ThreadState& state, const Visit& visit) {
-  std::lock_guard lock(state.mutex);
-  state.pending_is_stale.store(false, std::memory_order_relaxed);
-  std::size_t kept = 0;
-  for (const ThreadState::Pending& entry : state.pending) {
-    if (!entry.node) continue;
-    if (entry.node->state() == State::pending) {
-      entry.node->pending_index = kept;
-      state.pending[kept++] = entry;
-      visit(*entry.node);
-    } else {
-      entry.node->drop_link();
-    }
-  }
-  state.pending.resize(kept);
-  state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
-}
-void compact(ThreadState& state) {
-  compact(state, [](Node&) {});
-}
-
-}  // namespace
-
 void evaluate(Node* const* roots, int count, bool quietly) {
   ThreadState& state = ThreadState::get();
   if (state.pending_is_stale.load(std::memory_order_relaxed)) compact(state);
@@ -527,19 +547,11 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 }
 
 void evaluate_pending(bool quietly) {
-  ThreadState& state = ThreadState::get();
-  List<Node*> roots;
-  roots.reserve(state.pending.size());
-  struct Uses {
-    List<Node*>& nodes;
-    ~Uses() {
-      for (Node* node : nodes) node->drop_use();
-    }
-  } uses{roots};
-  compact(state, [&](Node& node) {
-    if (node.is_held() && node.try_add_use()) roots.push_back(&node);
-  });
-  evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
+  Evaluation evaluation(ThreadState::get());
+  evaluation.plan_all();
+  evaluation.run();
+  if (const std::exception_ptr error = evaluation.root_error(); error && !quietly) rethrow(error);
+  if (evaluation.cell_error()) rethrow(evaluation.cell_error());
 }
 
 void bound_pending(ThreadState& state, bool many_bytes) {

@@ -31,6 +31,14 @@ std::uint16_t type_of(const Node& node) noexcept {
   return static_cast<std::uint16_t>(static_cast<int>(node.dtype) | node.shape.size() << 8);
 }
 
+/// What else there is to compare of a node, in one word.
+std::uint64_t kind_of(const Node& node, std::uint32_t planned_reads) noexcept {
+  const bool is_held = static_cast<std::uint32_t>(node.uses()) != planned_reads;
+  return static_cast<std::uint64_t>(node.input_count()) | static_cast<std::uint64_t>(node.shape.size()) << 32 |
+         static_cast<std::uint64_t>(node.dtype) << 40 | static_cast<std::uint64_t>(node.reads_later()) << 48 |
+         static_cast<std::uint64_t>(node.cell != nullptr) << 56 | static_cast<std::uint64_t>(is_held) << 57;
+}
+
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
   hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
   return hash ^ hash >> 29;
@@ -97,10 +105,8 @@ bool KeptPlan::make(const std::vector<Node*>& plan, const Asked& asked) {
     const Node& node = *plan[i];
     if (node.input_count() > kMostInputs) return false;
     const bool structured = has_structure(node);
-    nodes_.push_back({node.operation, structured ? structure_of(node) : 0, planned_reads[i],
-                      static_cast<std::uint16_t>(node.input_count()), static_cast<std::uint8_t>(node.shape.size()),
-                      node.reads_later(), node.dtype, structured, node.cell != nullptr,
-                      static_cast<std::uint32_t>(node.uses()) != planned_reads[i], node.schedule == Schedule::used});
+    nodes_.push_back({node.operation, kind_of(node, planned_reads[i]), structured ? structure_of(node) : 0,
+                      planned_reads[i], structured, node.schedule == Schedule::used});
     cells_ += node.cell != nullptr;
     sizes_.insert(sizes_.end(), node.shape.begin(), node.shape.end());
     for (int k = 0; k < node.input_count(); ++k) {
@@ -205,13 +211,10 @@ bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_re
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Node& node = *plan[i];
     const Key& key = nodes_[i];
-    if (node.operation != key.operation || node.dtype != key.dtype || node.shape.size() != key.rank ||
-        node.input_count() != key.inputs || (node.cell != nullptr) != key.is_cell ||
-        node.reads_later() != key.reads_later ||
-        (static_cast<std::uint32_t>(node.uses()) != key.planned_reads) != key.is_held ||
+    if (node.operation != key.operation || kind_of(node, key.planned_reads) != key.kind ||
         (key.has_structure && structure_of(node) != key.structure) || !has_shape(node))
       return false;
-    for (int k = 0; k < key.inputs; ++k, ++place) {
+    for (int k = 0, count = node.input_count(); k < count; ++k, ++place) {
       const Node* input = node.input(k);
       if (*place < kOutside) {
         if (plan[*place] != input) return false;

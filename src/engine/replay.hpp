@@ -44,12 +44,10 @@ class KeptPlan {
   /// What a node of the plan has to be.
   struct Key {
     const Operation* operation;
+    std::uint64_t kind;  // kind_of()
     std::uint64_t structure;
     std::uint32_t planned_reads;  // how often the plan reads it
-    std::uint16_t inputs;
-    std::uint8_t rank, reads_later;
-    Dtype dtype;
-    bool has_structure, is_cell, is_held, is_used;  // used: by the evaluation
+    bool has_structure, is_used;  // used: by the evaluation
   };
   std::vector<Key> nodes_;
   std::vector<std::uint32_t> places_;   // of all inputs: in the plan, or, from kOutside on, among what is outside
