@@ -20,6 +20,7 @@ class Pool {
       if (Block* block = pool.first_[size.index]) {
         pool.first_[size.index] = block->next;
         pool.bytes_ -= size.bytes;
+        __builtin_prefetch(block->next, 1);  // it is the next one, and may have been away for long
         return block;
       }
     }

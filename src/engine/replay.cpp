@@ -32,7 +32,7 @@ std::uint16_t type_of(const Node& node) noexcept {
 }
 
 /// What else there is to compare of a node, in one word.
-std::uint64_t kind_of(const Node& node, std::uint32_t planned_reads) noexcept {
+inline std::uint64_t kind_of(const Node& node, std::uint32_t planned_reads) noexcept {
   const bool is_held = static_cast<std::uint32_t>(node.uses()) != planned_reads;
   return static_cast<std::uint64_t>(node.input_count()) | static_cast<std::uint64_t>(node.shape.size()) << 32 |
          static_cast<std::uint64_t>(node.dtype) << 40 | static_cast<std::uint64_t>(node.reads_later()) << 48 |
