@@ -93,8 +93,8 @@ class Groups {
   };
 
   /// Computes the values of a group's members that anybody reads outside of it; of the `repeated`, for the others
-  /// alone. By the program in `kept`, unless that is null; what has to be made is kept there. Returns the program; null,
-  /// and nothing has changed, when they have to be computed one by one.
+  /// alone. By the program in `kept`, unless that is null; what has to be made is kept there. Returns the program;
+  /// null, and nothing has changed, when they have to be computed one by one.
   const Program* compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept = nullptr);
 
   // The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory

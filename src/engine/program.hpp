@@ -180,7 +180,8 @@ class Program {
 
 template <class FinishResult>
 void Program::finish(Node* const* nodes, const FinishResult& finish_result) const noexcept {
-  for (const External& external : externals_) nodes[external.member]->input(external.input)->drop_reads(external.readers);
+  for (const External& external : externals_)
+    nodes[external.member]->input(external.input)->drop_reads(external.readers);
   for (int i = 0; i < count_; ++i) {
     if (is_interior(i)) nodes[i]->discard();
     else nodes[i]->set_computed_alone();

@@ -155,8 +155,8 @@ void KeptPlan::note_recording(const std::vector<Node*>& plan, const Asked& asked
   const auto place = [&](const Node* node) { return is_planned(node) ? node->mark : -1; };
   for (const ThreadState::Pending& entry : asked.pending)
     if (entry.node && entry.node->state() == State::pending) recorded_.push_back(place(entry.node));
-  const bool all = recorded_.size() == plan.size() &&
-                   std::find(recorded_.begin(), recorded_.end(), -1) == recorded_.end();
+  const bool all =
+      recorded_.size() == plan.size() && std::find(recorded_.begin(), recorded_.end(), -1) == recorded_.end();
   if (!all) recorded_ = {};
   for (const Node* root : asked.roots) roots_.push_back(place(root));
   entries_ = asked.pending.size();

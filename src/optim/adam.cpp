@@ -38,8 +38,8 @@ Adam::Adam(const char* name, std::vector<AdamGroup> groups, const AdamOptions& o
   }
 }
 
-// Numbers that all parameters read. The roots of the second moments are corrected all alike: the correction is taken out
-// of m / (sqrt(v) correction + eps), and is in the size of the step and in eps.
+// Numbers that all parameters read. The roots of the second moments are corrected all alike: the correction is taken
+// out of m / (sqrt(v) correction + eps), and is in the size of the step and in eps.
 TensorList Adam::shared(const Tensor& step, Dtype dtype) {
   const AdamOptions& options = options_[group()];
   const auto [beta1, beta2] = options.betas;
@@ -47,8 +47,10 @@ TensorList Adam::shared(const Tensor& step, Dtype dtype) {
   const Tensor size = lr(group()) / (1 - pow(beta1, step)) * root;
   const auto number = [dtype](double value) { return full({}, value, dtype); };
   const double decay = decoupled_weight_decay_ ? 1 - lr(group()) * options.weight_decay : options.weight_decay;
-  return {size.to(dtype), (options.eps * root).to(dtype), number(beta1), number(1 - beta1), number(beta2),
-          number(1 - beta2), number(decay)};
+  return {size.to(dtype), (options.eps * root).to(dtype),
+          number(beta1),  number(1 - beta1),
+          number(beta2),  number(1 - beta2),
+          number(decay)};
 }
 
 Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state, const TensorList& shared) {
