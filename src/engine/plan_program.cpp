@@ -29,7 +29,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   program.late_ = late;
   Program::for_lists(program, [](auto& list) { list.clear(); });
   program.columns_bytes_ = 0;
-  program.buffers_ = 0;
+  program.buffers_ = program.local_buffers_ = program.reductions_ = 0;
   widest_ = 1;
   period_ = 1;
   if (!prepare()) return false;
@@ -40,6 +40,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
       last_use_[program.instructions_[at].input[k]] = static_cast<std::int16_t>(at);
   find_materialized();
   place_results();
+  find_chains();
   assign_buffers();
   cut_blocks();
   return true;
@@ -134,7 +135,7 @@ int Planner::new_value(bool per_row, std::size_t element) {
   const auto index = static_cast<int>(program_->values_.size());
   const std::int64_t row_bytes = static_cast<std::int64_t>(element) * (per_row ? 1 : program_->length_);
   program_->values_.push_back(
-      {row_bytes, Place::buffer, per_row, false, static_cast<std::uint8_t>(element), kNone, kNone});
+      {row_bytes, Place::buffer, per_row, false, false, static_cast<std::uint8_t>(element), kNone, kNone});
   expanded_[index] = last_use_[index] = kNone;
   loaded_[index] = false;
   return index;
@@ -453,17 +454,28 @@ void Planner::find_candidates(int at, const Node& node) {
 void Planner::assign_buffers() {
   // Where rows are cut into tiles, the next tile must find what it reads: a buffer is for elements of one size, since
   // those of another one would lie elsewhere, or for values that all tiles read.
+  constexpr int kLocal = kKindsOfBuffers - 1;
   int free_count[kKindsOfBuffers] = {};
-  int& buffers = program_->buffers_;
   const auto kind_of_buffer = [&](const Value& v) {
-    return !program_->is_long_ ? 0 : v.single || v.per_row ? 3 : kernels::size_index(v.element);
+    return v.local ? kLocal : !program_->is_long_ ? 0 : v.single || v.per_row ? 3 : kernels::size_index(v.element);
   };
   const auto take = [&](Value& v) {
     const int kind = kind_of_buffer(v);
+    int& buffers = kind == kLocal ? program_->local_buffers_ : program_->buffers_;
     v.buffer = free_count[kind] > 0 ? free_buffers_[kind][--free_count[kind]] : static_cast<std::int16_t>(buffers++);
-    widest_ = std::max<std::size_t>(widest_, v.element);
+    if (!v.local) widest_ = std::max<std::size_t>(widest_, v.element);
   };
-  const auto give_back = [&](const Value& v) {
+  // What all strips of a chain read, or what has its value behind the last of them, keeps its buffer until then.
+  const Program::Chain* chain = program_->chains_.data();
+  const Program::Chain* const last_chain = chain + program_->chains_.size();
+  std::int16_t kept[kMostValues];
+  int kept_count = 0;
+  const auto give_back = [&](std::int16_t index, int at) {
+    const Value& v = value(index);
+    if (chain != last_chain && at >= chain->first && (v.per_row || v.single)) {
+      kept[kept_count++] = index;
+      return;
+    }
     const int kind = kind_of_buffer(v);
     free_buffers_[kind][free_count[kind]++] = v.buffer;
   };
@@ -471,17 +483,21 @@ void Planner::assign_buffers() {
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
     const Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);
+    if (chain != last_chain && at == chain->last) {
+      ++chain;
+      while (kept_count > 0) give_back(kept[--kept_count], -1);
+    }
     if (Value& v = value(instruction.output); v.place != Place::memory) take(v);
     for (int k = 0; k < instruction.inputs; ++k) {
-      Value& v = value(instruction.input[k]);
+      const Value& v = value(instruction.input[k]);
       bool again = false;
       for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
       if (!again && v.buffer != kNone && v.place != Place::constant && last_use_[instruction.input[k]] == at)
-        give_back(v);
+        give_back(instruction.input[k], at);
     }
     // What nobody reads needs its buffer for this instruction alone.
-    if (Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
-      give_back(v);
+    if (const Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
+      give_back(instruction.output, at);
   }
 }
 
@@ -492,6 +508,8 @@ void Planner::cut_blocks() {
                                                      kShortestBlock, kLongestBlock);
   p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_))
                          : std::min(p.rows_, std::max<std::int64_t>(1, most / period_) * period_);
+  if (p.buffers_ == 0 && !p.chains_.empty() && !p.one_row_)  // nothing has to stay in the cache for another chain
+    p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, kGrain / p.length_));
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks, or, for columns, as many rows as are added up at a time.
   p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;

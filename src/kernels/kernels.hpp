@@ -10,6 +10,7 @@
 #include <adjoint/dtype.hpp>
 #include <adjoint/shape.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace adjoint::kernels {
@@ -68,6 +69,7 @@ struct Matrix {
 /// The most elements that the right operand of Table::small_matmul may have.
 inline constexpr std::int64_t kSmallMatmul = 4096;
 
+struct Links;
 /// One instruction set's kernels; a null entry means: not defined for this dtype.
 struct Table {
   const char* name;                          // "baseline", "avx2", "avx512"
@@ -91,11 +93,60 @@ struct Table {
   /// What `random` below does, from position `start` = offset + first on.
   void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
                                             std::int64_t high, std::int64_t n, void* output);
+  const Links& (*links)();  // below
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c);
 };
 const Table& table() noexcept;
+
+// -- chains: elementwise functions of float32 one after another, on strips that stay in vector registers ----------------
+
+/// One function of a chain. It takes the strip that the one before it made, or operands in memory, and hands on its
+/// result; some write it to memory too. Where an operand, or what is written, is shared by all strips, each one finding
+/// what it wrote there itself, its mask is 0, else ~0: it is applied to a strip's offset in bytes.
+struct Link {
+  void (*function)();
+  const std::byte* at[2];
+  std::byte* to;
+  std::int64_t mask[2], mask_to;
+};
+/// Where the operands are: in the strip, in memory, or a single element in memory for all.
+enum class Operands : std::uint8_t {
+  strip,
+  memory,
+  strip_memory,
+  memory_strip,
+  strip_single,
+  single_strip,
+  memory_memory,
+  memory_single,
+  single_memory,
+  strip_strip,
+  count_
+};
+inline constexpr int kOperandsCount = static_cast<int>(Operands::count_);
+/// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
+inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
+/// One instruction set's links; null where there is none. They give the bits that the kernels of Table give.
+struct Links {
+  std::int64_t strip;  // elements: a divisor of kLanes
+  /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
+  void (*run)(std::int64_t n, const Link* links);
+  void (*last)();
+  void (*tile[kTileCount][kOperandsCount][2])();  // [1]: written to memory
+  /// For rows of n >= 2 * kLanes elements. The strip, of Operands::strip or Operands::memory, is handed on as it is.
+  struct Reduction {
+    void (*link[2])();  // adds to lanes, which `to` points to
+    /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
+    void (*start)(std::int64_t n, void* lanes);
+    /// Adds elements [done, n), fewer than a strip.
+    void (*add_rest)(std::int64_t n, std::int64_t done, const void* rest, void* lanes);
+    void (*finish)(std::int64_t n, void* lanes, void* output);
+    void (*column[2][2])();  // adds to a column for each element, which `to` points to; [1]: begins with the strip
+  } reduce[kReduceCount];
+};
+
 /// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
 const Table* table(const char* name) noexcept;
 

@@ -1,0 +1,130 @@
+#include "engine/execute.hpp"
+#include "engine/program.hpp"
+
+#include <algorithm>
+
+namespace adjoint::detail {
+namespace {
+
+using kernels::Operands;
+
+// Groups of fewer elements are done before a chain would be under way.
+constexpr std::int64_t kFewestElements = 8192;
+
+}  // namespace
+
+/// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
+void Planner::find_chains() {
+  if (program_->rows_ * program_->length_ < kFewestElements) return;
+  const auto count = static_cast<int>(program_->instructions_.size());
+  for (int first = 0, last = 0; first < count; first = std::max(last, first + 1)) {
+    last = first;
+    while (last < count && can_be_linked(last, first)) ++last;
+    if (last - first > 1) link_chain(first, last);
+  }
+}
+
+/// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
+bool Planner::can_be_linked(int at, int first) {
+  using Kind = Instruction::Kind;
+  const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(at)];
+  if (instruction.member == kNone) return false;
+  const Node& node = *nodes_[instruction.member];
+  const kernels::Links& links = kernels::table().links();
+  if (node.dtype != float32) return false;
+  int singles = 0;
+  for (int k = 0; k < instruction.inputs; ++k) {
+    const Value& input = value(instruction.input[k]);
+    if (node.input(k)->dtype != float32) return false;
+    const bool single = input.per_row || (input.single && (program_->is_long_ || input.row_bytes == 0));
+    singles += single;
+    // There are enough elements in a row, and what it reads for each has been computed.
+    if (!input.per_row) continue;
+    if (program_->length_ < 2 * kernels::kLanes) return false;
+    for (int before = first; before < at; ++before)
+      if (program_->instructions_[static_cast<std::size_t>(before)].output == instruction.input[k]) return false;
+  }
+  switch (instruction.kind) {
+    case Kind::tile:
+    case Kind::rows:
+      if (node.operation->execute != execute_elementwise || value(instruction.output).per_row) return false;
+      return links.tile[node.operation->kernel][static_cast<int>(instruction.inputs == 1 ? Operands::strip
+                                                                                          : Operands::strip_memory)][0] &&
+             singles < instruction.inputs;
+    case Kind::reduce:
+    case Kind::column:
+      return links.reduce[node.operation->kernel].start && singles == 0 && program_->length_ >= 2 * kernels::kLanes;
+    default:
+      return false;
+  }
+}
+
+void Planner::link_chain(int first, int last) {
+  using Kind = Instruction::Kind;
+  Program& p = *program_;
+  const kernels::Links& links = kernels::table().links();
+  const auto at = [](int index) { return static_cast<std::size_t>(index); };
+  const auto is_single = [&](const Value& v) {
+    return v.per_row || (v.single && (p.is_long_ || v.row_bytes == 0));
+  };
+  // What has to be written: what is read other than in the strip, or elsewhere.
+  bool written[kMostValues] = {};
+  Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
+                       static_cast<std::int16_t>(p.links_.size()), 0, false};
+  int strip = kNone, reductions = 0;
+  for (int i = first; i < last; ++i) {
+    const Instruction& instruction = p.instructions_[at(i)];
+    for (int k = 0; k < instruction.inputs; ++k) {
+      const std::int16_t input = instruction.input[k];
+      if (input != strip) written[input] = true;
+      chain.by_row |= value(input).per_row;
+    }
+    if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
+      strip = instruction.input[0];
+      reductions += instruction.kind == Kind::reduce;
+      chain.by_row = true;
+      continue;
+    }
+    strip = instruction.output;
+    Value& output = value(strip);
+    output.local = output.place == Place::buffer && last_use_[strip] < last;
+    written[strip] |= !output.local;
+  }
+  p.reductions_ = std::max(p.reductions_, reductions);
+  strip = kNone;
+  for (int i = first; i < last; ++i) {
+    const Instruction& instruction = p.instructions_[at(i)];
+    const int kernel = nodes_[instruction.member]->operation->kernel;
+    Program::ChainLink& link = p.links_.emplace_back();
+    link = {nullptr, nullptr, {kNone, kNone}, kNone, static_cast<std::int16_t>(i)};
+    const std::int16_t x = instruction.input[0], y = instruction.inputs > 1 ? instruction.input[1] : kNone;
+    for (int k = 0; k < instruction.inputs; ++k)
+      if (instruction.input[k] != strip) link.value[k] = instruction.input[k];
+    if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
+      const kernels::Links::Reduction& reduction = links.reduce[kernel];
+      link.output = instruction.output;
+      const bool memory = x != strip;
+      link.function = instruction.kind == Kind::reduce ? reduction.link[memory] : reduction.column[memory][0];
+      link.first_row = reduction.column[memory][1];
+      strip = x;
+      continue;
+    }
+    Operands form = x == strip ? Operands::strip : Operands::memory;
+    if (y != kNone) {
+      const bool x_single = x != strip && is_single(value(x)), y_single = y != strip && is_single(value(y));
+      form = x == strip ? (y == strip ? Operands::strip_strip : y_single ? Operands::strip_single : Operands::strip_memory)
+             : y == strip ? (x_single ? Operands::single_strip : Operands::memory_strip)
+             : x_single   ? Operands::single_memory
+             : y_single   ? Operands::memory_single
+                          : Operands::memory_memory;
+    }
+    strip = instruction.output;
+    link.function = links.tile[kernel][static_cast<int>(form)][written[strip]];
+    if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+  }
+  p.links_.push_back({links.last, nullptr, {kNone, kNone}, kNone, kNone});
+  chain.last_link = static_cast<std::int16_t>(p.links_.size());
+  p.chains_.push_back(chain);
+}
+
+}  // namespace adjoint::detail
