@@ -36,8 +36,7 @@ bool Planner::can_be_linked(int at, int first) {
   for (int k = 0; k < instruction.inputs; ++k) {
     const Value& input = value(instruction.input[k]);
     if (node.input(k)->dtype != float32) return false;
-    const bool single = input.per_row || (input.single && (program_->is_long_ || input.row_bytes == 0));
-    singles += single;
+    singles += program_->is_one_for_row(input);
     // There are enough elements in a row, and what it reads for each has been computed.
     if (!input.per_row) continue;
     if (program_->length_ < 2 * kernels::kLanes) return false;
@@ -64,9 +63,7 @@ void Planner::link_chain(int first, int last) {
   Program& p = *program_;
   const kernels::Links& links = kernels::table().links();
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
-  const auto is_single = [&](const Value& v) {
-    return v.per_row || (v.single && (p.is_long_ || v.row_bytes == 0));
-  };
+  const auto is_single = [&](int index) { return p.is_one_for_row(value(index)); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
   Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
@@ -111,7 +108,7 @@ void Planner::link_chain(int first, int last) {
     }
     Operands form = x == strip ? Operands::strip : Operands::memory;
     if (y != kNone) {
-      const bool x_single = x != strip && is_single(value(x)), y_single = y != strip && is_single(value(y));
+      const bool x_single = x != strip && is_single(x), y_single = y != strip && is_single(y);
       form = x == strip ? (y == strip ? Operands::strip_strip : y_single ? Operands::strip_single : Operands::strip_memory)
              : y == strip ? (x_single ? Operands::single_strip : Operands::memory_strip)
              : x_single   ? Operands::single_memory

@@ -149,6 +149,10 @@ class Program {
   template <bool is_long>  // is_long_
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
                std::byte* partial) const;
+  /// Whether a chain reads one element for all of a row.
+  bool is_one_for_row(const Value& value) const noexcept {
+    return value.per_row || (value.single && (is_long_ || value.row_bytes == 0));
+  }
   /// Whether an instruction of a long row goes tile by tile.
   bool is_cut(const Instruction& instruction) const noexcept {
     using Kind = Instruction::Kind;

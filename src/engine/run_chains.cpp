@@ -93,8 +93,7 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
   std::byte* lanes = lanes_;
   const auto at = [&](int index) {
     const Value& value = program_.values_[static_cast<std::size_t>(index)];
-    const bool single = value.per_row || value.single;
-    return address(index, row, row_of_block) + (value.local || single ? 0 : done * value.element);
+    return address(index, row, row_of_block) + (value.local || program_.is_one_for_row(value) ? 0 : done * kElement);
   };
   for (int i = chain.first; i < chain.last; ++i) {
     const Instruction& instruction = program_.instructions_[static_cast<std::size_t>(i)];
