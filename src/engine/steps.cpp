@@ -186,7 +186,8 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     return step >= 0 && groups_[static_cast<std::size_t>(step)].shape &&
            join(groups_[static_cast<std::size_t>(step)], node, kind);
   };
-  // The first step, if any before the given one, that reads what the node is made of.
+  // The first step, if any before the given one, that reads what the node is made of. A single element is read again for
+  // nothing.
   const auto other_reader = [largest](const Node& start, int before) {
     constexpr int kMost = 16;  // nodes to look at
     const int most = largest < kFewestToMerge ? 1 : kMost;
@@ -195,7 +196,7 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     for (int at = 0; at < count; ++at)
       for (int i = 0; i < nodes[at]->input_count(); ++i) {
         const Node* input = nodes[at]->input(i);
-        if (input->schedule == Schedule::none) continue;
+        if (input->schedule == Schedule::none || (most > 1 && numel(input->shape) == 1)) continue;
         if (input->mark >= 0) other = std::max(other, input->mark);
         else if (count < most && fusible_kind(*input) != Fusible::none) nodes[count++] = input;
       }
