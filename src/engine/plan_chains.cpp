@@ -10,18 +10,70 @@ using kernels::Operands;
 
 // Groups of fewer elements are done before a chain would be under way.
 constexpr std::int64_t kFewestElements = 8192;
+// How far an instruction is looked for that may come earlier.
+constexpr int kFarthest = 32;
 
 }  // namespace
 
-/// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
-void Planner::find_chains() {
+/// Calls visit(first, last) for instructions, one after another, that can be a chain.
+template <class Visit>
+void Planner::for_chains(const Visit& visit) {
   if (program_->rows_ * program_->length_ < kFewestElements) return;
-  const auto count = static_cast<int>(program_->instructions_.size());
+  const auto& instructions = program_->instructions_;
+  const auto count = static_cast<int>(instructions.size());
   for (int first = 0, last = 0; first < count; first = std::max(last, first + 1)) {
     last = first;
     while (last < count && can_be_linked(last, first)) ++last;
-    if (last - first > 1) link_chain(first, last);
+    const bool reduces =
+        last > first && instructions[static_cast<std::size_t>(first)].kind == Instruction::Kind::reduce;
+    if (last - first > 1 || reduces) visit(first, last);
   }
+}
+
+/// Lets those that read what others have just made follow these, within chains.
+void Planner::order_chains() {
+  for_chains([&](int first, int last) { order_chain(first, last); });
+}
+void Planner::order_chain(int first, int last) {
+  Instruction* const chain = program_->instructions_.data() + first;
+  const int count = last - first;
+  Instruction ordered[kMostInstructions];
+  bool done[kMostInstructions] = {};
+  std::int16_t made_by[kMostValues];  // the place in the chain
+  std::fill(made_by, made_by + program_->values_.size(), kNone);
+  for (int i = 0; i < count; ++i) made_by[chain[i].output] = static_cast<std::int16_t>(i);
+  int strip = kNone;
+  for (int at = 0, earliest = 0; at < count; ++at) {
+    while (done[earliest]) ++earliest;
+    int next = earliest;
+    for (int i = earliest; i < count && i < earliest + kFarthest && strip != kNone; ++i) {
+      if (done[i]) continue;
+      bool ready = true, reads = false;
+      for (int k = 0; k < chain[i].inputs; ++k) {
+        const int maker = made_by[chain[i].input[k]];
+        ready &= maker == kNone || done[maker];
+        reads |= chain[i].input[k] == strip;
+      }
+      if (!ready || !reads) continue;
+      next = i;
+      break;
+    }
+    done[next] = true;
+    ordered[at] = chain[next];
+    if (chain[next].kind != Instruction::Kind::reduce && chain[next].kind != Instruction::Kind::column)
+      strip = chain[next].output;
+    else strip = chain[next].input[0];
+    for (std::int16_t& column : program_->columns_)
+      if (column == first + next) column = static_cast<std::int16_t>(-2 - (first + at));
+  }
+  for (std::int16_t& column : program_->columns_)
+    if (column < kNone) column = static_cast<std::int16_t>(-2 - column);
+  std::copy(ordered, ordered + count, chain);
+}
+
+/// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
+void Planner::find_chains() {
+  for_chains([&](int first, int last) { link_chain(first, last); });
 }
 
 /// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.

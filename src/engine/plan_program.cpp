@@ -35,6 +35,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   if (!prepare()) return false;
   for (int i = 0; i < count_; ++i)
     if (!translate(i)) return false;
+  order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
     for (int k = 0; k < program.instructions_[at].inputs; ++k)
       last_use_[program.instructions_[at].input[k]] = static_cast<std::int16_t>(at);
@@ -244,7 +245,7 @@ int Planner::single_of(int member, int input_index, Form form) {
   const bool per_row = row_dims_ != 0 && form == Form::full && program_->length_ >= kShortestRow;
   if (is_inside(&input)) {
     const int index = member_value_[input.mark];
-    return per_row && value(index).per_row && form_of(input) == Form::kept ? index : kNone;
+    return per_row && value(index).per_row && form_of(input) != Form::removed ? index : kNone;
   }
   if (numel(input.shape) == 1)
     return program_->rows_ * program_->length_ > 1 ? value_of(member, input_index, Form::single) : kNone;

@@ -255,6 +255,10 @@ class Planner {
   void find_candidates(int at, const Node& node);
   void place_results();
   bool can_be_linked(int at, int chain_begin);
+  template <class Visit>
+  void for_chains(const Visit& visit);
+  void order_chains();
+  void order_chain(int first, int last);
   void find_chains();
   void link_chain(int first, int last);
   void assign_buffers();
