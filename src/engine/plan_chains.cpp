@@ -12,6 +12,9 @@ using kernels::Operands;
 constexpr std::int64_t kFewestElements = 8192;
 // How far an instruction is looked for that may come earlier.
 constexpr int kFarthest = 32;
+// What is fetched for later: rows so long, while that is computed which is the most work.
+constexpr std::int64_t kLongToFetch = 256;
+constexpr int kWorkOfFunction = 8;
 
 }  // namespace
 
@@ -73,7 +76,23 @@ void Planner::order_chain(int first, int last) {
 
 /// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
 void Planner::find_chains() {
-  for_chains([&](int first, int last) { link_chain(first, last); });
+  // While the chain that takes longest is computed, memory is idle: then comes what others will read.
+  int longest = kNone, most = 0, count = 0;
+  for_chains([&](int first, int last) {
+    int work = 0;
+    for (int i = first; i < last; ++i) {
+      const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(i)];
+      const Node& node = *nodes_[instruction.member];
+      const bool tile = instruction.kind == Instruction::Kind::tile && instruction.inputs == 1;
+      work += tile && node.operation->kernel >= static_cast<int>(kernels::Tile::exp) ? kWorkOfFunction : 1;
+    }
+    ++count;
+    if (work > most) longest = first;
+    most = std::max(most, work);
+  });
+  for_chains([&](int first, int last) {
+    link_chain(first, last, program_->length_ >= kLongToFetch && first == longest);
+  });
 }
 
 /// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
@@ -110,7 +129,7 @@ bool Planner::can_be_linked(int at, int first) {
   }
 }
 
-void Planner::link_chain(int first, int last) {
+void Planner::link_chain(int first, int last, bool fetch) {
   using Kind = Instruction::Kind;
   Program& p = *program_;
   const kernels::Links& links = kernels::table().links();
@@ -119,7 +138,7 @@ void Planner::link_chain(int first, int last) {
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
   Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
-                       static_cast<std::int16_t>(p.links_.size()), 0, false};
+                       static_cast<std::int16_t>(p.links_.size()), 0, false, false};
   int strip = kNone, reductions = 0;
   for (int i = first; i < last; ++i) {
     const Instruction& instruction = p.instructions_[at(i)];
@@ -131,7 +150,7 @@ void Planner::link_chain(int first, int last) {
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
       strip = instruction.input[0];
       reductions += instruction.kind == Kind::reduce;
-      chain.by_row = true;
+      chain.by_row = chain.reduces = true;
       continue;
     }
     strip = instruction.output;
@@ -140,12 +159,26 @@ void Planner::link_chain(int first, int last) {
     written[strip] |= !output.local;
   }
   p.reductions_ = std::max(p.reductions_, reductions);
+  const auto fetch_for_later = [&](std::int16_t index) {
+    const Value& v = value(index);
+    if (v.place != Place::memory || v.per_row || v.element != sizeof(float) || v.row_bytes == 0) return;
+    int reader = 0;
+    const auto reads = [&](const Instruction& instruction) {
+      return std::find(instruction.input, instruction.input + instruction.inputs, index) !=
+             instruction.input + instruction.inputs;
+    };
+    while (!reads(p.instructions_[at(reader)])) ++reader;
+    if (reader >= first && reader < last) return;
+    p.links_.push_back({links.fetch, nullptr, {index, kNone}, kNone, kNone, static_cast<std::int16_t>(reader < first)});
+  };
+  if (fetch)
+    for (const Program::External& external : p.externals_) fetch_for_later(external.value);
   strip = kNone;
   for (int i = first; i < last; ++i) {
     const Instruction& instruction = p.instructions_[at(i)];
     const int kernel = nodes_[instruction.member]->operation->kernel;
     Program::ChainLink& link = p.links_.emplace_back();
-    link = {nullptr, nullptr, {kNone, kNone}, kNone, static_cast<std::int16_t>(i)};
+    link = {nullptr, nullptr, {kNone, kNone}, kNone, static_cast<std::int16_t>(i), 0};
     const std::int16_t x = instruction.input[0], y = instruction.inputs > 1 ? instruction.input[1] : kNone;
     for (int k = 0; k < instruction.inputs; ++k)
       if (instruction.input[k] != strip) link.value[k] = instruction.input[k];
@@ -171,7 +204,7 @@ void Planner::link_chain(int first, int last) {
     link.function = links.tile[kernel][static_cast<int>(form)][written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
-  p.links_.push_back({links.last, nullptr, {kNone, kNone}, kNone, kNone});
+  p.links_.push_back({links.last, nullptr, {kNone, kNone}, kNone, kNone, 0});
   chain.last_link = static_cast<std::int16_t>(p.links_.size());
   p.chains_.push_back(chain);
 }

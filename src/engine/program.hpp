@@ -91,14 +91,16 @@ class Program {
   struct Chain {
     std::int16_t first, last;  // of instructions_
     std::int16_t first_link, last_link;
-    bool by_row;  // else on the whole block
+    bool by_row;   // else on the whole block
+    bool reduces;  // rows or columns
   };
   struct ChainLink {
     void (*function)();
     void (*first_row)();  // of columns, where they begin
     std::int16_t value[2];
     std::int16_t output;  // kNone: only handed on
-    std::int16_t instruction;
+    std::int16_t instruction;  // kNone: the last, or one that fetches what will be read
+    std::int16_t ahead;        // blocks
   };
   /// What a thread executes chains with.
   class Chains {
@@ -110,14 +112,26 @@ class Program {
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
+    static constexpr int kMostLinks = 2 * (2 * kMostMembers + kMostExternals) + kMostExternals;
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
+    void bind(const Chain& chain, std::int64_t row) noexcept;
     void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);
+    const Instruction& instruction_of(const ChainLink& link) const noexcept {
+      return program_.instructions_[static_cast<std::size_t>(link.instruction)];
+    }
+    const kernels::Links::Reduction& reduction_of(const Instruction& instruction) const noexcept {
+      return kernels_.reduce[binding_.nodes[instruction.member]->operation->kernel];
+    }
 
     const Program& program_;
     const Binding& binding_;
+    const kernels::Links& kernels_;
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
     std::int64_t lanes_bytes_;  // of a reduction
+    std::uint64_t bound_ = 0;   // chains whose links are
+    kernels::Link links_[kMostLinks];
+    std::int64_t step_[kMostLinks][3];  // from a row to the next: of operands, and of what is written
   };
   /// A node that the group reads: an input of a member.
   struct External {
@@ -260,7 +274,7 @@ class Planner {
   void order_chains();
   void order_chain(int first, int last);
   void find_chains();
-  void link_chain(int first, int last);
+  void link_chain(int first, int last, bool fetch);
   void assign_buffers();
   void cut_blocks();
 

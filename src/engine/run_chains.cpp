@@ -23,6 +23,7 @@ Program::Chains::Chains(const Program& program, const Binding& binding, std::byt
                         std::byte* partial) noexcept
     : program_(program),
       binding_(binding),
+      kernels_(kernels::table().links()),
       base_(base),
       lanes_(scratch + program.local_buffers_ * kLocalBytes),
       partial_(partial),
@@ -35,52 +36,64 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
   return base_[index] + row_of_block * (value.per_row ? 1 : program_.length_) * value.element;
 }
 
+/// The links of a chain for the first row of a block.
+void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
+  using Kind = Instruction::Kind;
+  std::byte* lanes = lanes_;
+  for (int l = chain.first_link; l < chain.last_link; ++l) {
+    const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
+    kernels::Link& to = links_[l];
+    to = {link.function, {nullptr, nullptr}, nullptr, {0, 0}, 0};
+    std::int64_t* const step = step_[l];
+    step[0] = step[1] = step[2] = 0;
+    const auto place = [&](int index, std::int64_t& mask, std::int64_t& own_step) {
+      mask = program_.values_[static_cast<std::size_t>(index)].local ? 0 : -1;
+      std::byte* const at = address(index, row + link.ahead * program_.block_, 0);
+      own_step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
+      return at;
+    };
+    for (int k = 0; k < 2; ++k)
+      if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], step[k]);
+    if (link.output == kNone) continue;
+    const Kind kind = instruction_of(link).kind;
+    if (kind == Kind::reduce) {
+      to.to = lanes;
+      lanes += lanes_bytes_;
+    } else if (kind != Kind::column) {
+      to.to = place(link.output, to.mask_to, step[2]);
+    }
+  }
+}
+
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   using Kind = Instruction::Kind;
-  const kernels::Links& kernels = kernels::table().links();
   const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
-  const std::int64_t done = n / kernels.strip * kernels.strip;
-  const auto count = static_cast<std::size_t>(chain.last_link - chain.first_link);
-  const ChainLink* const links = &program_.links_[static_cast<std::size_t>(chain.first_link)];
-  const auto instruction_of = [&](const ChainLink& link) -> const Instruction& {
-    return program_.instructions_[static_cast<std::size_t>(link.instruction)];
-  };
-  const auto reduction_of = [&](const ChainLink& link) -> const kernels::Links::Reduction& {
-    return kernels.reduce[binding_.nodes[instruction_of(link).member]->operation->kernel];
-  };
-  kernels::Link bound[2 * kMostValues];
+  const std::int64_t done = n / kernels_.strip * kernels_.strip;
+  // Where a block is one row, the next one's links follow from those of this one.
+  const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
+  if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
+  bound_ |= own;
   for (std::int64_t i = 0; i < calls; ++i) {
-    std::byte* lanes = lanes_;
-    for (std::size_t l = 0; l < count; ++l) {
-      const ChainLink& link = links[l];
-      kernels::Link& to = bound[l];
-      to.function = link.function;
-      for (int k = 0; k < 2; ++k) {
-        if (link.value[k] == kNone) continue;
-        to.at[k] = address(link.value[k], row + i, i);
-        to.mask[k] = program_.values_[static_cast<std::size_t>(link.value[k])].local ? 0 : -1;
-      }
+    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l) {
+      const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
       if (link.output == kNone) continue;
       const Instruction& instruction = instruction_of(link);
       if (instruction.kind == Kind::reduce) {
-        reduction_of(link).start(n, lanes);
-        to.to = lanes;
-        lanes += lanes_bytes_;
+        reduction_of(instruction).start(n, links_[l].to);
       } else if (instruction.kind == Kind::column) {
-        to.to = program_.columns_of(instruction, binding_, partial_, row + i);
-        if ((row + i) % kColumnRows == 0) to.function = link.first_row;
-      } else {
-        to.to = address(link.output, row + i, i);
-        to.mask_to = program_.values_[static_cast<std::size_t>(link.output)].local ? 0 : -1;
+        links_[l].to = program_.columns_of(instruction, binding_, partial_, row + i);
+        links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
       }
     }
-    kernels.run(done, bound);
+    kernels_.run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
-    lanes = lanes_;
-    for (std::size_t l = 0; l < count; ++l) {
-      if (links[l].output == kNone || instruction_of(links[l]).kind != Kind::reduce) continue;
-      reduction_of(links[l]).finish(n, lanes, address(links[l].output, row + i, i));
-      lanes += lanes_bytes_;
+    for (int l = chain.first_link; l < chain.last_link; ++l) {
+      const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
+      if (chain.reduces && link.output != kNone && instruction_of(link).kind == Kind::reduce)
+        reduction_of(instruction_of(link)).finish(n, links_[l].to, address(link.output, row + i, i));
+      links_[l].at[0] += step_[l][0];
+      links_[l].at[1] += step_[l][1];
+      links_[l].to += step_[l][2];
     }
   }
 }
@@ -89,7 +102,6 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
 void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done,
                                std::int64_t n) {
   using Kind = Instruction::Kind;
-  const kernels::Links& kernels = kernels::table().links();
   std::byte* lanes = lanes_;
   const auto at = [&](int index) {
     const Value& value = program_.values_[static_cast<std::size_t>(index)];
@@ -100,8 +112,7 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
     const void* inputs[3];
     for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
     if (instruction.kind == Kind::reduce) {
-      const int kernel = binding_.nodes[instruction.member]->operation->kernel;
-      kernels.reduce[kernel].add_rest(n, done, inputs[0], lanes);
+      reduction_of(instruction).add_rest(n, done, inputs[0], lanes);
       lanes += lanes_bytes_;
     } else if (instruction.kind == Kind::column) {
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * kElement;

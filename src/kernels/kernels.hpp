@@ -134,6 +134,7 @@ struct Links {
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
   void (*run)(std::int64_t n, const Link* links);
   void (*last)();
+  void (*fetch)();                              // brings its operand into the cache
   void (*tile[kTileCount][kOperandsCount][2])();  // [1]: written to memory
   /// For rows of n >= 2 * kLanes elements. The strip, of Operands::strip or Operands::memory, is handed on as it is.
   struct Reduction {
