@@ -90,9 +90,8 @@ void Planner::find_chains() {
     if (work > most) longest = first;
     most = std::max(most, work);
   });
-  for_chains([&](int first, int last) {
-    link_chain(first, last, program_->length_ >= kLongToFetch && first == longest);
-  });
+  for_chains(
+      [&](int first, int last) { link_chain(first, last, program_->length_ >= kLongToFetch && first == longest); });
 }
 
 /// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
@@ -118,8 +117,8 @@ bool Planner::can_be_linked(int at, int first) {
     case Kind::tile:
     case Kind::rows:
       if (node.operation->execute != execute_elementwise || value(instruction.output).per_row) return false;
-      return links.tile[node.operation->kernel][static_cast<int>(instruction.inputs == 1 ? Operands::strip
-                                                                                          : Operands::strip_memory)][0] &&
+      return links.tile[node.operation->kernel]
+                       [static_cast<int>(instruction.inputs == 1 ? Operands::strip : Operands::strip_memory)][0] &&
              singles < instruction.inputs;
     case Kind::reduce:
     case Kind::column:
@@ -137,8 +136,12 @@ void Planner::link_chain(int first, int last, bool fetch) {
   const auto is_single = [&](int index) { return p.is_one_for_row(value(index)); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
-  Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
-                       static_cast<std::int16_t>(p.links_.size()), 0, false, false};
+  Program::Chain chain{static_cast<std::int16_t>(first),
+                       static_cast<std::int16_t>(last),
+                       static_cast<std::int16_t>(p.links_.size()),
+                       0,
+                       false,
+                       false};
   int strip = kNone, reductions = 0;
   for (int i = first; i < last; ++i) {
     const Instruction& instruction = p.instructions_[at(i)];
@@ -194,7 +197,9 @@ void Planner::link_chain(int first, int last, bool fetch) {
     Operands form = x == strip ? Operands::strip : Operands::memory;
     if (y != kNone) {
       const bool x_single = x != strip && is_single(x), y_single = y != strip && is_single(y);
-      form = x == strip ? (y == strip ? Operands::strip_strip : y_single ? Operands::strip_single : Operands::strip_memory)
+      form = x == strip   ? (y == strip ? Operands::strip_strip
+                             : y_single ? Operands::strip_single
+                                        : Operands::strip_memory)
              : y == strip ? (x_single ? Operands::single_strip : Operands::memory_strip)
              : x_single   ? Operands::single_memory
              : y_single   ? Operands::memory_single

@@ -98,7 +98,7 @@ class Program {
     void (*function)();
     void (*first_row)();  // of columns, where they begin
     std::int16_t value[2];
-    std::int16_t output;  // kNone: only handed on
+    std::int16_t output;       // kNone: only handed on
     std::int16_t instruction;  // kNone: the last, or one that fetches what will be read
     std::int16_t ahead;        // blocks
   };
@@ -203,7 +203,7 @@ class Program {
   bool is_long_ = false;   // and longer than a tile
   bool row_major_ = true;
   int buffers_ = 0, local_buffers_ = 0;
-  int reductions_ = 0;  // the most of a chain
+  int reductions_ = 0;                              // the most of a chain
   Shape memory_shape_;                              // of the group, in the order in memory
   Shape rows_shape_;                                // the dims before a row
   Strides strides_of_results_;                      // those of the group's shape
@@ -221,7 +221,7 @@ class Program {
   std::vector<std::int16_t> columns_;    // instructions
   std::vector<Chain> chains_;
   std::vector<ChainLink> links_;
-  std::int64_t columns_bytes_ = 0;       // of one block of rows' sums of all of them
+  std::int64_t columns_bytes_ = 0;  // of one block of rows' sums of all of them
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form

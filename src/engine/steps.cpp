@@ -186,8 +186,8 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     return step >= 0 && groups_[static_cast<std::size_t>(step)].shape &&
            join(groups_[static_cast<std::size_t>(step)], node, kind);
   };
-  // The first step, if any before the given one, that reads what the node is made of. A single element is read again for
-  // nothing.
+  // The first step, if any before the given one, that reads what the node is made of. A single element is read again
+  // for nothing.
   const auto other_reader = [largest](const Node& start, int before) {
     constexpr int kMost = 16;  // nodes to look at
     const int most = largest < kFewestToMerge ? 1 : kMost;

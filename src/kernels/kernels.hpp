@@ -100,7 +100,8 @@ struct Table {
 };
 const Table& table() noexcept;
 
-// -- chains: elementwise functions of float32 one after another, on strips that stay in vector registers ----------------
+// -- chains: elementwise functions of float32 one after another, on strips that stay in vector registers
+// ----------------
 
 /// One function of a chain. It takes the strip that the one before it made, or operands in memory, and hands on its
 /// result; some write it to memory too. Where an operand, or what is written, is shared by all strips, each one finding
@@ -134,7 +135,7 @@ struct Links {
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
   void (*run)(std::int64_t n, const Link* links);
   void (*last)();
-  void (*fetch)();                              // brings its operand into the cache
+  void (*fetch)();                                // brings its operand into the cache
   void (*tile[kTileCount][kOperandsCount][2])();  // [1]: written to memory
   /// For rows of n >= 2 * kLanes elements. The strip, of Operands::strip or Operands::memory, is handed on as it is.
   struct Reduction {
