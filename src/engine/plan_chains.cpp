@@ -165,23 +165,26 @@ void Planner::link_chain(int first, int last, bool fetch) {
   const auto fetch_for_later = [&](std::int16_t index) {
     const Value& v = value(index);
     if (v.place != Place::memory || v.per_row || v.element != sizeof(float) || v.row_bytes == 0) return;
-    int reader = 0;
-    const auto reads = [&](const Instruction& instruction) {
-      return std::find(instruction.input, instruction.input + instruction.inputs, index) !=
-             instruction.input + instruction.inputs;
+    int user = 0;  // the first
+    const auto uses = [&](const Instruction& instruction) {
+      const std::int16_t* const end = instruction.input + instruction.inputs;
+      return instruction.output == index || std::find(instruction.input, end, index) != end;
     };
-    while (!reads(p.instructions_[at(reader)])) ++reader;
-    if (reader >= first && reader < last) return;
-    p.links_.push_back({links.fetch, nullptr, {index, kNone}, kNone, kNone, static_cast<std::int16_t>(reader < first)});
+    const auto count = static_cast<int>(p.instructions_.size());
+    while (user < count && !uses(p.instructions_[at(user)])) ++user;
+    if (user == count || (user >= first && user < last)) return;
+    p.links_.push_back({links.fetch, nullptr, nullptr, {index, kNone}, kNone, static_cast<std::int16_t>(user < first)});
   };
-  if (fetch)
+  if (fetch) {
     for (const Program::External& external : p.externals_) fetch_for_later(external.value);
+    for (const Program::Result& result : p.results_) fetch_for_later(result.value);
+  }
   strip = kNone;
   for (int i = first; i < last; ++i) {
     const Instruction& instruction = p.instructions_[at(i)];
     const int kernel = nodes_[instruction.member]->operation->kernel;
     Program::ChainLink& link = p.links_.emplace_back();
-    link = {nullptr, nullptr, {kNone, kNone}, kNone, static_cast<std::int16_t>(i), 0};
+    link = {nullptr, nullptr, nullptr, {kNone, kNone}, kNone, 0};
     const std::int16_t x = instruction.input[0], y = instruction.inputs > 1 ? instruction.input[1] : kNone;
     for (int k = 0; k < instruction.inputs; ++k)
       if (instruction.input[k] != strip) link.value[k] = instruction.input[k];
@@ -189,8 +192,14 @@ void Planner::link_chain(int first, int last, bool fetch) {
       const kernels::Links::Reduction& reduction = links.reduce[kernel];
       link.output = instruction.output;
       const bool memory = x != strip;
-      link.function = instruction.kind == Kind::reduce ? reduction.link[memory] : reduction.column[memory][0];
-      link.first_row = reduction.column[memory][1];
+      if (instruction.kind == Kind::reduce) {
+        link.reduction = &reduction;
+        link.function = reduction.link[memory];
+      } else {
+        link.function = reduction.column[memory][0];
+        link.first_row = reduction.column[memory][1];
+        link.value[1] = static_cast<std::int16_t>(i);
+      }
       strip = x;
       continue;
     }
@@ -209,7 +218,7 @@ void Planner::link_chain(int first, int last, bool fetch) {
     link.function = links.tile[kernel][static_cast<int>(form)][written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
-  p.links_.push_back({links.last, nullptr, {kNone, kNone}, kNone, kNone, 0});
+  p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone}, kNone, 0});
   chain.last_link = static_cast<std::int16_t>(p.links_.size());
   p.chains_.push_back(chain);
 }

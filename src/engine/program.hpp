@@ -96,11 +96,11 @@ class Program {
   };
   struct ChainLink {
     void (*function)();
-    void (*first_row)();  // of columns, where they begin
-    std::int16_t value[2];
-    std::int16_t output;       // kNone: only handed on
-    std::int16_t instruction;  // kNone: the last, or one that fetches what will be read
-    std::int16_t ahead;        // blocks
+    void (*first_row)();                         // where columns begin; else null
+    const kernels::Links::Reduction* reduction;  // of rows; else null
+    std::int16_t value[2];                       // of columns, the second is the instruction
+    std::int16_t output;                         // kNone: only handed on
+    std::int16_t ahead;                          // of what is fetched: blocks
   };
   /// What a thread executes chains with.
   class Chains {
@@ -116,12 +116,6 @@ class Program {
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
     void bind(const Chain& chain, std::int64_t row) noexcept;
     void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);
-    const Instruction& instruction_of(const ChainLink& link) const noexcept {
-      return program_.instructions_[static_cast<std::size_t>(link.instruction)];
-    }
-    const kernels::Links::Reduction& reduction_of(const Instruction& instruction) const noexcept {
-      return kernels_.reduce[binding_.nodes[instruction.member]->operation->kernel];
-    }
 
     const Program& program_;
     const Binding& binding_;

@@ -38,7 +38,6 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
 
 /// The links of a chain for the first row of a block.
 void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
-  using Kind = Instruction::Kind;
   std::byte* lanes = lanes_;
   for (int l = chain.first_link; l < chain.last_link; ++l) {
     const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
@@ -52,45 +51,39 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
       own_step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
       return at;
     };
-    for (int k = 0; k < 2; ++k)
+    for (int k = 0; k < (link.first_row ? 1 : 2); ++k)
       if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], step[k]);
-    if (link.output == kNone) continue;
-    const Kind kind = instruction_of(link).kind;
-    if (kind == Kind::reduce) {
+    if (link.reduction) {
       to.to = lanes;
       lanes += lanes_bytes_;
-    } else if (kind != Kind::column) {
+    } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, step[2]);
     }
   }
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
-  using Kind = Instruction::Kind;
   const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
-  const std::int64_t done = n / kernels_.strip * kernels_.strip;
+  const std::int64_t done = n & -kernels_.strip;
   // Where a block is one row, the next one's links follow from those of this one.
   const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
   if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
   bound_ |= own;
+  const ChainLink* const links = program_.links_.data();
   for (std::int64_t i = 0; i < calls; ++i) {
     for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l) {
-      const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
-      if (link.output == kNone) continue;
-      const Instruction& instruction = instruction_of(link);
-      if (instruction.kind == Kind::reduce) {
-        reduction_of(instruction).start(n, links_[l].to);
-      } else if (instruction.kind == Kind::column) {
-        links_[l].to = program_.columns_of(instruction, binding_, partial_, row + i);
-        links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
-      }
+      const ChainLink& link = links[l];
+      if (link.reduction) link.reduction->start(n, links_[l].to);
+      if (!link.first_row) continue;
+      const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
+      links_[l].to = program_.columns_of(column, binding_, partial_, row + i);
+      links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
     }
     kernels_.run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
+    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l)
+      if (links[l].reduction) links[l].reduction->finish(n, links_[l].to, address(links[l].output, row + i, i));
     for (int l = chain.first_link; l < chain.last_link; ++l) {
-      const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
-      if (chain.reduces && link.output != kNone && instruction_of(link).kind == Kind::reduce)
-        reduction_of(instruction_of(link)).finish(n, links_[l].to, address(link.output, row + i, i));
       links_[l].at[0] += step_[l][0];
       links_[l].at[1] += step_[l][1];
       links_[l].to += step_[l][2];
@@ -112,7 +105,8 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
     const void* inputs[3];
     for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
     if (instruction.kind == Kind::reduce) {
-      reduction_of(instruction).add_rest(n, done, inputs[0], lanes);
+      const int kernel = binding_.nodes[instruction.member]->operation->kernel;
+      kernels_.reduce[kernel].add_rest(n, done, inputs[0], lanes);
       lanes += lanes_bytes_;
     } else if (instruction.kind == Kind::column) {
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * kElement;
