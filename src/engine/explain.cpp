@@ -273,7 +273,9 @@ class Listing {
     }
     std::vector<std::string> names(p.values_.size());
     const auto at = [](int index) { return static_cast<std::size_t>(index); };
-    const auto buffer_of = [&](const Program::Value& value) { return "buffer " + std::to_string(value.buffer); };
+    const auto buffer_of = [&](const Program::Value& value) {
+      return value.local ? std::string("in a chain") : "buffer " + std::to_string(value.buffer);
+    };
     for (const Program::External& external : p.externals_) {
       const Node& node = *nodes[external.member]->input(external.input);
       const Program::Value& value = p.values_[at(external.value)];

@@ -33,7 +33,7 @@ void Planner::for_chains(const Visit& visit) {
   }
 }
 
-/// Lets those that read what others have just made follow these, within chains.
+/// Lets instructions follow those whose results they read, within chains: it is in registers then.
 void Planner::order_chains() {
   for_chains([&](int first, int last) { order_chain(first, last); });
 }
@@ -41,6 +41,7 @@ void Planner::order_chain(int first, int last) {
   Instruction* const chain = program_->instructions_.data() + first;
   const int count = last - first;
   Instruction ordered[kMostInstructions];
+  std::int16_t place[kMostInstructions];
   bool done[kMostInstructions] = {};
   std::int16_t made_by[kMostValues];  // the place in the chain
   std::fill(made_by, made_by + program_->values_.size(), kNone);
@@ -63,21 +64,20 @@ void Planner::order_chain(int first, int last) {
     }
     done[next] = true;
     ordered[at] = chain[next];
-    if (chain[next].kind != Instruction::Kind::reduce && chain[next].kind != Instruction::Kind::column)
-      strip = chain[next].output;
-    else strip = chain[next].input[0];
-    for (std::int16_t& column : program_->columns_)
-      if (column == first + next) column = static_cast<std::int16_t>(-2 - (first + at));
+    const auto kind = chain[next].kind;
+    const bool reduces = kind == Instruction::Kind::reduce || kind == Instruction::Kind::column;
+    strip = reduces ? chain[next].input[0] : chain[next].output;
+    place[next] = static_cast<std::int16_t>(first + at);
   }
   for (std::int16_t& column : program_->columns_)
-    if (column < kNone) column = static_cast<std::int16_t>(-2 - column);
+    if (column >= first && column < last) column = place[column - first];
   std::copy(ordered, ordered + count, chain);
 }
 
 /// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
 void Planner::find_chains() {
   // While the chain that takes longest is computed, memory is idle: then comes what others will read.
-  int longest = kNone, most = 0, count = 0;
+  int longest = kNone, most = 0;
   for_chains([&](int first, int last) {
     int work = 0;
     for (int i = first; i < last; ++i) {
@@ -86,7 +86,6 @@ void Planner::find_chains() {
       const bool tile = instruction.kind == Instruction::Kind::tile && instruction.inputs == 1;
       work += tile && node.operation->kernel >= static_cast<int>(kernels::Tile::exp) ? kWorkOfFunction : 1;
     }
-    ++count;
     if (work > most) longest = first;
     most = std::max(most, work);
   });
@@ -128,6 +127,7 @@ bool Planner::can_be_linked(int at, int first) {
   }
 }
 
+/// Makes the links of a chain. `fetch`: it also brings into the cache what others read and write.
 void Planner::link_chain(int first, int last, bool fetch) {
   using Kind = Instruction::Kind;
   Program& p = *program_;

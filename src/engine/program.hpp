@@ -119,7 +119,7 @@ class Program {
 
     const Program& program_;
     const Binding& binding_;
-    const kernels::Links& kernels_;
+    const kernels::Links* kernels_;
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
     std::int64_t lanes_bytes_;  // of a reduction

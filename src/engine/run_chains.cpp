@@ -7,6 +7,7 @@ namespace adjoint::detail {
 namespace {
 
 constexpr std::int64_t kElement = sizeof(float);
+constexpr std::int64_t kAlignment = 64;  // of lanes
 
 std::int64_t lanes_bytes(std::int64_t length) {
   return (length / kernels::kLaneBlock + 1) * kernels::kLanes * kElement;
@@ -16,16 +17,17 @@ std::int64_t lanes_bytes(std::int64_t length) {
 
 std::int64_t Program::chain_bytes() const noexcept {
   if (chains_.empty()) return 0;
-  return local_buffers_ * kLocalBytes + reductions_ * lanes_bytes(length_);
+  return local_buffers_ * kLocalBytes + reductions_ * lanes_bytes(length_) + kAlignment;
 }
 
 Program::Chains::Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
                         std::byte* partial) noexcept
     : program_(program),
       binding_(binding),
-      kernels_(kernels::table().links()),
+      kernels_(program.chains_.empty() ? nullptr : &kernels::table().links()),
       base_(base),
-      lanes_(scratch + program.local_buffers_ * kLocalBytes),
+      lanes_(scratch + program.local_buffers_ * kLocalBytes +
+             (-reinterpret_cast<std::uintptr_t>(scratch) & (kAlignment - 1))),
       partial_(partial),
       lanes_bytes_(lanes_bytes(program.length_)) {}
 
@@ -64,7 +66,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
-  const std::int64_t done = n & -kernels_.strip;
+  const std::int64_t done = n & -kernels_->strip;
   // Where a block is one row, the next one's links follow from those of this one.
   const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
   if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
@@ -79,7 +81,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
       links_[l].to = program_.columns_of(column, binding_, partial_, row + i);
       links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
     }
-    kernels_.run(done, links_ + chain.first_link);
+    kernels_->run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
     for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l)
       if (links[l].reduction) links[l].reduction->finish(n, links_[l].to, address(links[l].output, row + i, i));
@@ -106,7 +108,7 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
     for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
     if (instruction.kind == Kind::reduce) {
       const int kernel = binding_.nodes[instruction.member]->operation->kernel;
-      kernels_.reduce[kernel].add_rest(n, done, inputs[0], lanes);
+      kernels_->reduce[kernel].add_rest(n, done, inputs[0], lanes);
       lanes += lanes_bytes_;
     } else if (instruction.kind == Kind::column) {
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * kElement;

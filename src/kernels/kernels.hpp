@@ -100,12 +100,11 @@ struct Table {
 };
 const Table& table() noexcept;
 
-// -- chains: elementwise functions of float32 one after another, on strips that stay in vector registers
-// ----------------
+// -- chains: functions of float32 one after another, on strips of elements that stay in vector registers -------------
 
 /// One function of a chain. It takes the strip that the one before it made, or operands in memory, and hands on its
-/// result; some write it to memory too. Where an operand, or what is written, is shared by all strips, each one finding
-/// what it wrote there itself, its mask is 0, else ~0: it is applied to a strip's offset in bytes.
+/// result; some write it to memory too. The masks are applied to a strip's offset in bytes: 0 for a buffer of one
+/// strip, which each strip overwrites, else -1.
 struct Link {
   void (*function)();
   const std::byte* at[2];
