@@ -1241,13 +1241,23 @@ TEST_CASE("gather and scatter_add against naive indexing") {
         }
         int64_t bad = -7;
         const k::View index_view{index.data(), index_strides};
-        CHECK(
-            k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, c.index, index_view, got.data(), &bad));
+        CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int64, c.index, index_view,
+                        got.data(), &bad));
+        CHECK(same_bits(got, want));
+        const std::vector<int32_t> narrow(index.begin(), index.end());
+        const k::View narrow_view{narrow.data(), index_strides};
+        std::fill(got.begin(), got.end(), T(77));
+        CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int32, c.index, narrow_view,
+                        got.data(), &bad));
         CHECK(same_bits(got, want));
         const bool sums_it = sizeof(T) > 1;
         if (sums_it) {
-          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), c.index, index_view,
+          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int64, c.index, index_view,
                                {source.data(), source_strides}, &bad));
+          CHECK(same_bits(sums, want_sums));
+          sums = input;
+          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int32, c.index,
+                               narrow_view, {source.data(), source_strides}, &bad));
           CHECK(same_bits(sums, want_sums));
         }
         CHECK(bad == -7);
@@ -1265,16 +1275,16 @@ TEST_CASE("gather and scatter_add against naive indexing") {
             ++first_bad;
           std::fill(got.begin(), got.end(), T(77));
           bad = -7;
-          CHECK(!k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, c.index, broken_view, got.data(),
-                           &bad));
+          CHECK(!k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int64, c.index,
+                           broken_view, got.data(), &bad));
           CHECK(bad == first_bad);
           CHECK(got[static_cast<std::size_t>(first_bad)] == T(77));
           CHECK(got.back() == T(77));
           CHECK(same_bits(got.data(), want.data(), static_cast<std::size_t>(first_bad) * sizeof(T)));
           if (sums_it) {
             bad = -7;
-            CHECK(!k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), c.index, broken_view,
-                                  {source.data(), source_strides}, &bad));
+            CHECK(!k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int64, c.index,
+                                  broken_view, {source.data(), source_strides}, &bad));
             CHECK(bad == first_bad);
           }
         }

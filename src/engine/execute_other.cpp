@@ -21,7 +21,11 @@ kernels::View view_of(const Node& node, const MemoryOrder& order) {
   const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
   const Shape shape = order.apply(index.shape);
   std::int64_t value = 0;
-  kernels::load(sizeof value, shape, view_of(index, order), position, 1, &value);
+  std::int32_t narrow = 0;
+  const bool is_narrow = index.dtype == int32;
+  kernels::load(size_of(index.dtype), shape, view_of(index, order), position, 1,
+                is_narrow ? static_cast<void*>(&narrow) : &value);
+  if (is_narrow) value = narrow;
   Dims at = shape;
   for (int i = shape.size() - 1; i >= 0; --i) {
     at[i] = position % shape[i];
@@ -45,7 +49,7 @@ void execute_gather(Node& node) {
   allocate_in_order(node, order);
   std::int64_t bad = 0;
   if (!kernels::gather(size_of(node.dtype), order.position(dim), order.apply(input.shape), view_of(input, order),
-                       order.apply(index.shape), view_of(index, order), node.value.data, &bad))
+                       index.dtype, order.apply(index.shape), view_of(index, order), node.value.data, &bad))
     throw_bad_index(node, index, order, bad);
 }
 
@@ -57,7 +61,7 @@ void execute_scatter_add(Node& node) {
   copy_row_major(size_of(node.dtype), order.apply(node.shape), input.value.data, order.apply(input.value.strides),
                  node.value.data);
   std::int64_t bad = 0;
-  if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data,
+  if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data, index.dtype,
                             order.apply(index.shape), view_of(index, order), view_of(source, order), &bad))
     throw_bad_index(node, index, order, bad);
 }

@@ -86,8 +86,8 @@ struct Table {
   /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
   void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
   /// Where input[i] is above best[i], or the first NaN: best[i] = input[i], positions[i] = position. Reals.
-  void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int64_t position, void* best,
-                                   std::int64_t* positions);
+  void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int32_t position, void* best,
+                                   std::int32_t* positions);
   /// What `random` below does, from position `start` = offset + first on.
   void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
                                             std::int64_t high, std::int64_t n, void* output);
@@ -109,14 +109,14 @@ void load(std::size_t element, const Shape& shape, const View& source, std::int6
 //    position in `index`, and nothing after it is done -------------------------------------------------------------
 
 /// output[i][j][k] = input[i][index[i][j][k]][k] along dim `dim`; output is row-major of shape `index_shape`.
-/// Other dims of index_shape are no larger than input's. Index dtype int64. Returns false for an index outside [0,
-/// size).
-bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
-            const View& index, void* output, std::int64_t* bad) noexcept;
+/// Other dims of index_shape are no larger than input's. Returns false for an index outside
+/// [0, size). The index has the dtype int64 or int32.
+bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, Dtype index_dtype,
+            const Shape& index_shape, const View& index, void* output, std::int64_t* bad) noexcept;
 /// output[i][index[i][j][k]][k] += source[i][j][k], in row-major order of index; output is row-major of output_shape.
 /// float32, float64, int64 and int32.
-bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
-                 const View& index, const View& source, std::int64_t* bad) noexcept;
+bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, Dtype index_dtype,
+                 const Shape& index_shape, const View& index, const View& source, std::int64_t* bad) noexcept;
 
 /// The positions of the k (1 <= k <= n) smallest of n elements, `stride` elements apart, in ascending order; or of the
 /// largest, in descending order. Of equals the first comes first; NaN are equal, and the largest. `scratch` has
@@ -190,7 +190,7 @@ struct Windows {
 /// For images [first, last): the position, row * width + column, of the largest element of each window and channel (the
 /// first of equals; NaN wins).
 void largest_positions(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
-                       const Windows& columns, const void* x, std::int64_t* positions) noexcept;
+                       const Windows& columns, const void* x, std::int32_t* positions) noexcept;
 /// The sum of each window.
 void sum_windows(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
                  const Windows& columns, const void* x, void* sums) noexcept;
