@@ -62,11 +62,13 @@ struct Parts {
   std::int64_t count, rows, columns;
 };
 Parts parts_of(std::int64_t m, std::int64_t n, std::int64_t k) {
-  constexpr std::int64_t worth_a_thread = std::int64_t{1} << 20, rows = 12, columns = 32;
+  constexpr std::int64_t rows = 12, columns = 32;
+  constexpr double worth_a_thread = 1 << 20;
   const std::int64_t most = omp_in_parallel() ? 1 : omp_get_max_threads();
   const auto cut = [&](std::int64_t size, std::int64_t unit) {
     const std::int64_t units = (size + unit - 1) / unit;
-    const std::int64_t parts = std::clamp<std::int64_t>(m * n / worth_a_thread * k, 1, std::min(most, units));
+    const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / worth_a_thread;
+    const auto parts = static_cast<std::int64_t>(std::clamp(work, 1.0, static_cast<double>(std::min(most, units))));
     return (units + parts - 1) / parts * unit;
   };
   if (most == 1) return {1, m, n};
@@ -137,7 +139,8 @@ void multiply_packed(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k
              static_cast<std::byte*>(scratch) + static_cast<std::size_t>(part) * workspace);
   };
   if (parts.count == 1) return run(0);
-#pragma omp parallel for schedule(static) num_threads(static_cast <int>(parts.count))
+  const auto threads = static_cast<int>(parts.count);
+#pragma omp parallel for schedule(static) num_threads(threads)
   for (std::int64_t part = 0; part < parts.count; ++part) run(part);
 }
 
