@@ -1605,6 +1605,63 @@ TEST_CASE("small matrix products, for every instruction set, write their result 
   });
 }
 
+TEST_CASE("packed matrix products, for every instruction set") {
+  for_types<float, double>([](auto zero) {
+    using T = decltype(zero);
+    std::mt19937_64 engine(63);
+    std::normal_distribution<double> normal;
+    for (const k::Table* table : tables())
+      for (int64_t m : {1, 3, 6, 13, 101})
+        for (int64_t n : {1, 7, 8, 17, 33, 1030})
+          for (int64_t depth : {1, 5, 257, 520})
+            for (int layout = 0; layout < 4; ++layout) {
+              if (m * n * depth > 20'000'000) continue;
+              std::vector<T> a(static_cast<std::size_t>(m * depth)), b(static_cast<std::size_t>(depth * n));
+              for (T& v : a) v = static_cast<T>(normal(engine));
+              for (T& v : b) v = static_cast<T>(normal(engine));
+              const k::Matrix ma = layout & 1 ? k::Matrix{a.data(), 1, m} : k::Matrix{a.data(), depth, 1},
+                              mb = layout & 2 ? k::Matrix{b.data(), 1, depth} : k::Matrix{b.data(), n, 1};
+              const int64_t step = n + 3, columns = std::min(k::kProductColumns, (n + 31) / 32 * 32);
+              // Exactly as large as they must be, so that the sanitizer sees a step beyond.
+              std::vector<T> c(static_cast<std::size_t>((m - 1) * step + n), kNan<T>),
+                  workspace(static_cast<std::size_t>(k::kProductDepth * (k::kProductRows + columns)), kNan<T>);
+              const auto multiply = table->packed_matmul[static_cast<int>(adjoint::dtype_of<T>())];
+              multiply(m, n, depth, ma, mb, c.data(), step, workspace.data());
+              bool right = true, is_alone = true;
+              for (int64_t i = 0; i < m; ++i) {
+                for (int64_t j = 0; j < n; ++j) {
+                  if (m * n * depth > 100'000 && (i * n + j) % 97 != 0) continue;  // some of them
+                  Exact sum = 0, size = 0;
+                  for (int64_t p = 0; p < depth; ++p) {
+                    const Exact term =
+                        static_cast<Exact>(a[static_cast<std::size_t>(i * ma.row_stride + p * ma.column_stride)]) *
+                        b[static_cast<std::size_t>(p * mb.row_stride + j * mb.column_stride)];
+                    sum += term, size += std::fabs(term);
+                  }
+                  right &= std::fabs(c[static_cast<std::size_t>(i * step + j)] - sum) <=
+                           static_cast<Exact>(depth) * std::numeric_limits<T>::epsilon() / 2 * size;
+                }
+                for (int64_t j = n; j < step && i + 1 < m; ++j)
+                  is_alone &= std::isnan(c[static_cast<std::size_t>(i * step + j)]);
+              }
+              // A part of it has the same bits.
+              std::vector<T> part(static_cast<std::size_t>(n));
+              const k::Matrix last{&a[static_cast<std::size_t>((m - 1) * ma.row_stride)], ma.row_stride,
+                                   ma.column_stride};
+              multiply(1, n, depth, last, mb, part.data(), n, workspace.data());
+              const bool same = std::equal(part.begin(), part.end(), c.end() - n);
+              CAPTURE(std::string(table->name));
+              CAPTURE(m);
+              CAPTURE(n);
+              CAPTURE(depth);
+              CAPTURE(layout);
+              CHECK(right);
+              CHECK(is_alone);
+              CHECK(same);
+            }
+  });
+}
+
 TEST_CASE("the table in use is the best that the processor has, or the one asked for") {
   const char* wanted = std::getenv("ADJOINT_ISA");
   const k::Table* expected = wanted && k::table(wanted) ? k::table(wanted) : tables().back();

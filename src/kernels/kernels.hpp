@@ -67,6 +67,9 @@ struct Matrix {
 };
 /// The most elements that the right operand of Table::small_matmul may have.
 inline constexpr std::int64_t kSmallMatmul = 4096;
+/// What Table::packed_matmul copies at a time: blocks of so many rows of a, columns of b, and of the sum that they
+/// share.
+inline constexpr std::int64_t kProductRows = 96, kProductColumns = 1024, kProductDepth = 256;
 
 /// One instruction set's kernels; a null entry means: not defined for this dtype.
 struct Table {
@@ -94,6 +97,11 @@ struct Table {
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c);
+  /// The same for any sizes and strides, with rows of c `c_step` elements apart. Each element's bits depend on its own
+  /// row and column alone. `workspace` has at least kProductDepth * (kProductRows + n), n rounded up to multiples of 32
+  /// and at most kProductColumns, elements.
+  void (*packed_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
+                                     void* c, std::int64_t c_step, void* workspace);
 };
 const Table& table() noexcept;
 /// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
@@ -146,16 +154,17 @@ void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::
 
 // -- matrix products ------------------------------------------------------------------------------------------------
 
-/// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros.
-/// Transposed and row-padded operands are read where they are; an operand that the library cannot read in place
-/// (neither stride 1, or a stride of 0) is first copied into `scratch`, of `matmul_scratch` bytes.
-/// float32 by oneDNN (dnnl_sgemm), float64 by CBLAS, both on the caller's OpenMP team.
+/// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros. Operands
+/// are read where they are, whatever their strides. By oneDNN (dnnl_sgemm, float32), CBLAS (float64), or kernels of
+/// ours, on the caller's OpenMP team. `scratch` has `matmul_scratch` bytes; without it a library is called, which must
+/// be able to read both operands: by rows or by columns.
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
             void* scratch);
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
                            const Matrix& b) noexcept;
 /// Who computes it: "oneDNN", "CBLAS" or "own kernel".
-const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
+const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
+                           const Matrix& b) noexcept;
 
 // -- convolutions; activations lie channels-last, row-major [batch, height, width, channels], and weights row-major
 //    [out, in / groups, kernel height, kernel width] ------------------------------------------------------------------
