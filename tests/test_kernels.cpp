@@ -1244,7 +1244,7 @@ TEST_CASE("gather and scatter_add against naive indexing") {
         CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int64, c.index, index_view,
                         got.data(), &bad));
         CHECK(same_bits(got, want));
-        const std::vector<int32_t> narrow(index.begin(), index.end());
+        std::vector<int32_t> narrow(index.begin(), index.end());
         const k::View narrow_view{narrow.data(), index_strides};
         std::fill(got.begin(), got.end(), T(77));
         CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int32, c.index, narrow_view,
