@@ -11,7 +11,9 @@ namespace adjoint::detail {
 namespace {
 
 bool has_index_per_row(const Node& node, const Shape& shape) noexcept {
-  return node.attributes<IndexAttributes>().dim + 1 == shape.size() && row_dims_of(node.input(1)->shape, shape) == 1;
+  const Node& index = *node.input(1);
+  return index.dtype == int64 && node.attributes<IndexAttributes>().dim + 1 == shape.size() &&
+         row_dims_of(index.shape, shape) == 1;
 }
 
 }  // namespace
