@@ -355,9 +355,9 @@ TEST_CASE("a program serves every group of its structure") {
         ad::manual_seed(time);
         const std::vector<Tensor> together = function(x, scale, moved);
         std::vector<const Program*> before;
-        for (const Groups::Kept& program : kept) before.push_back(program.get());
+        for (const Groups::Kept& one : kept) before.push_back(one.program.get());
         evaluate_by(kept, together);
-        for (std::size_t i = 0; i < before.size(); ++i) CHECK(kept[i].get() == before[i]);
+        for (std::size_t i = 0; i < before.size(); ++i) CHECK(kept[i].program.get() == before[i]);
         ad::manual_seed(time);
         const ad::engine::OptionsGuard one_by_one({false, true, true});
         const std::vector<Tensor> alone = function(x, scale, moved);

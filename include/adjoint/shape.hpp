@@ -20,14 +20,19 @@ class ADJOINT_API Dims {
  public:
   using value_type = std::int64_t;
 
-  Dims() = default;
-  Dims(std::initializer_list<std::int64_t> values) { assign(values.begin(), values.end()); }
+  Dims() noexcept { values_[0] = values_[1] = values_[2] = 0; }
+  Dims(const Dims& other) noexcept { copy(other); }
+  Dims& operator=(const Dims& other) noexcept {
+    copy(other);
+    return *this;
+  }
+  Dims(std::initializer_list<std::int64_t> values) : Dims() { assign(values.begin(), values.end()); }
   template <class Range, class = decltype(std::begin(std::declval<const Range&>()))>
-  explicit Dims(const Range& range) {
+  explicit Dims(const Range& range) : Dims() {
     assign(std::begin(range), std::end(range));
   }
   template <class Iterator>
-  Dims(Iterator first, Iterator last) {
+  Dims(Iterator first, Iterator last) : Dims() {
     assign(first, last);
   }
   /// `size` entries of `value`.
@@ -64,12 +69,17 @@ class ADJOINT_API Dims {
   void assign(Iterator first, Iterator last) {
     for (; first != last; ++first) push_back(static_cast<std::int64_t>(*first));
   }
+  // Nodes are full of these: what few of them use is left as it is.
+  void copy(const Dims& other) noexcept {
+    size_ = other.size_;
+    for (int i = 0; i < 3; ++i) values_[i] = other.values_[i];
+    if (size_ > 3)
+      for (int i = 3; i < kMaxRank; ++i) values_[i] = other.values_[i];
+  }
   [[noreturn]] static void throw_too_long();
 
-  // First the size, so that it lies beside the entries that are used. Others stay zero, so that equal lists are equal
-  // byte by byte.
-  int size_ = 0;
-  std::int64_t values_[kMaxRank] = {};
+  int size_ = 0;  // first, so that it lies beside the entries that are used
+  std::int64_t values_[kMaxRank];
 };
 
 using Shape = Dims;

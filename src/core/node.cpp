@@ -9,9 +9,14 @@
 namespace adjoint::detail {
 // -- Node -------------------------------------------------------------------------------------------------------------
 
-// Settles a node that lost its last use, or its last link, and then those that this one lets go of. A node is in the
-// list at most once: its last use holds a link until it is settled.
-void Node::settle(Node* first) noexcept {
+// Settles a node that lost its last use, or its last link. Most let go of no others.
+void Node::settle(Node* node) noexcept {
+  if (node->inputs_ || node->cell) settle_all(node);
+  else if (node->drop_last_use()) node->free();
+}
+
+// And then those that it lets go of. A node is in the list at most once: its last use holds a link until it is settled.
+void Node::settle_all(Node* first) noexcept {
   thread_local Node* list = nullptr;
   thread_local bool settling = false;
   first->next_ = list;
@@ -20,20 +25,35 @@ void Node::settle(Node* first) noexcept {
   settling = true;
   while (Node* node = list) {
     list = node->next_;
-    if (!node->dying_) {
-      const State state = node->state();
-      if (state == State::computed) node->drop_value();
-      else if (state == State::pending) node->drop_inputs(kReadersUse);  // nobody will compute it
-      node->state_.store(State::dropped, std::memory_order_release);
-      if (take_from(node->links_, 1) != 1) continue;
-    }
+    if (!node->drop_last_use()) continue;
     node->drop_inputs(1);
     if (node->cell) node->cell->drop_link();
-    node->~Node();
-    pool_free(node, sizeof(Node));
+    node->free();
   }
   settling = false;
 }
+
+// What a node lets go of with its last use. Whether that was its last link, too, or there were no uses any more.
+inline bool Node::drop_last_use() noexcept {
+  if (dying_) return true;
+  const State before = state();
+  if (before == State::computed) drop_value();
+  else if (before == State::pending) drop_inputs(kReadersUse);  // nobody will compute it
+  state_.store(State::dropped, std::memory_order_release);
+  return take_from(links_, 1) == 1;
+}
+
+inline void Node::free() noexcept {
+  this->~Node();
+  pool_free(this, sizeof(Node));
+}
+
+void Node::discard() noexcept {
+  free_inputs();
+  free();
+}
+
+void Rare::Delete::operator()(Rare* rare) const noexcept { delete rare; }
 
 std::atomic<std::uintptr_t>* Node::allocate_inputs(int count) {
   using Input = std::atomic<std::uintptr_t>;
@@ -91,7 +111,7 @@ void Node::release(const Operation& by) noexcept {
 }
 
 Rare& Node::rare() {
-  if (!rare_) rare_ = std::make_unique<Rare>();
+  if (!rare_) rare_.reset(new Rare);
   return *rare_;
 }
 
@@ -123,8 +143,7 @@ void Node::take_value_of(Node* source) {
     alias_value(source->value, 0, source->value.strides);
     set_computed();
   } else {
-    set_inputs(&source, 1);
-    register_pending(*this, ThreadState::get());
+    register_pending(*this, &source, 1, ThreadState::get());
   }
 }
 
@@ -165,8 +184,23 @@ Node* Cell::make_leaf(Node* source) {
   return leaf;
 }
 
+// A pending result that no derivative leads to may be the leaf itself: a node less.
+bool Cell::adopt(Node* source) noexcept {
+  ThreadState& state = ThreadState::get();
+  if (requires_grad_ || source->requires_grad || source->cell || source->owner != &state ||
+      source->operation->family == Family::leaf)
+    return false;
+  const std::lock_guard lock(state.mutex);  // nobody computes it now
+  if (source->state() != State::pending || source->schedule != Schedule::none) return false;
+  source->version = ++version_;
+  source->cell = this;
+  add_link();
+  source->add_use();
+  return true;
+}
+
 void Cell::assign(Node* source) {
-  Node* leaf = make_leaf(source);
+  Node* leaf = adopt(source) ? source : make_leaf(source);
   Node* old = std::exchange(current_, leaf);
   if (leaf->is_computed()) {
     if (committed_) committed_->drop_use();

@@ -58,6 +58,10 @@ struct Rare {
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
+  struct Delete {
+    [[gnu::noinline]] void operator()(Rare* rare) const noexcept;
+  };
+
   std::exception_ptr error;       // of a failed node
   PoolString module_path;         // where an operation that can fail was recorded
   Storage* contiguous = nullptr;  // a row-major copy made for data<T>(), so that a look changes no strides
@@ -99,13 +103,15 @@ class Node {
   }
 
   // -- structure
-  /// Uses inputs. To be called before the node is seen by anybody else.
-  void set_inputs(Node* const* inputs, int count) {
+  /// Uses inputs, and calls visit(input) for each. To be called before the node is seen by anybody else.
+  template <class Visit>
+  void set_inputs(Node* const* inputs, int count, const Visit& visit) {
     inputs_ = count <= kInlineInputs ? inline_inputs_ : allocate_inputs(count);
     input_count_ = count;
     for (int i = 0; i < count; ++i) {
       add_to(inputs[i]->uses_, kReadersUse);
       inputs_[i].store(reinterpret_cast<std::uintptr_t>(inputs[i]) | kUsed, std::memory_order_relaxed);
+      visit(*inputs[i]);
     }
   }
   int input_count() const noexcept { return input_count_; }
@@ -133,6 +139,20 @@ class Node {
   /// After `value` was set: lets go of what only the computation needed.
   void set_computed() noexcept;
   void set_failed(std::exception_ptr error);
+  // The same in parts, for nodes on no derivative's way that are computed together.
+  /// Drops some of the uses of pending nodes that read this one.
+  void drop_reads(int count) noexcept {
+    if (count > 0 && uses_of(take_from(uses_, count * kReadersUse)) == count) settle(this);
+  }
+  /// Lets go of nothing: others did, or do, that for the node.
+  void set_computed_alone() noexcept {
+    free_inputs();
+    state_.store(State::computed, std::memory_order_release);
+  }
+  /// Frees a node whose uses are all of such.
+  void discard() noexcept;
+  /// Whether but one knows of the node beside all who use it.
+  bool has_one_more_link() const noexcept { return links_.load(std::memory_order_acquire) == 2; }
   /// Drops the derivative links; the node remembers who did.
   void release(const Operation& by) noexcept;
   Rare& rare();
@@ -177,16 +197,25 @@ class Node {
  public:
   std::uint64_t first_reader = 0, last_reader = 0;  // their numbers in that list; only for the owner
   const Operation* released_by = nullptr;
-  Cell* cell = nullptr;       // of a leaf: linked
-  std::uint64_t version = 0;  // of a leaf: which of its cell's values
-  Value value;
+  Cell* cell = nullptr;  // of a leaf, or of a result that a cell has taken for one: linked
+
+ private:
+  std::unique_ptr<Rare, Rare::Delete> rare_;
+
+ public:
   const Shape shape;
+  Value value;
+  // What follows is touched by few: most nodes stay in four lines.
+  std::uint64_t version;  // of a cell's leaf: which of its values
 
  private:
   Node(const Operation& op, const Shape& s, Dtype d) noexcept : dtype(d), operation(&op), shape(s) {}
   ~Node() = default;
   static std::atomic<std::uintptr_t>* allocate_inputs(int count);
-  static void settle(Node* first) noexcept;
+  static void settle(Node* node) noexcept;
+  static void settle_all(Node* first) noexcept;
+  bool drop_last_use() noexcept;
+  void free() noexcept;
   void drop_value() noexcept {
     if (value.storage) value.storage->drop_ref();
     value.data = nullptr;
@@ -200,6 +229,11 @@ class Node {
     if (inputs_) drop_all_inputs(counts);
   }
   void drop_all_inputs(std::int64_t counts) noexcept;
+  void free_inputs() noexcept {
+    if (inputs_ != inline_inputs_ && inputs_)
+      pool_free(inputs_, static_cast<std::size_t>(input_count_) * sizeof(*inputs_));
+    inputs_ = nullptr;
+  }
   void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 
@@ -210,9 +244,8 @@ class Node {
   }
   static std::int32_t readers_of(std::int64_t counts) noexcept { return static_cast<std::int32_t>(counts >> 32); }
 
-  std::unique_ptr<Rare> rare_;
-  alignas(8) std::byte attributes_[kAttributeBytes] = {};
-  alignas(8) std::byte inline_value_[8] = {};
+  alignas(8) std::byte attributes_[kAttributeBytes];
+  alignas(8) std::byte inline_value_[8];
 };
 
 /// A named place for a value. Handles use it, its leaves link it (weakly: a graph keeps no cell alive).
@@ -255,6 +288,7 @@ class Cell {
 
  private:
   Cell() = default;
+  bool adopt(Node* source) noexcept;
   Node* make_leaf(Node* source);
 
   std::atomic<std::int32_t> uses_{1}, links_{1};
@@ -298,19 +332,19 @@ struct Access {
 void store_number(Scalar value, Dtype dtype, void* at) noexcept;
 Scalar load_number(Dtype dtype, const void* from) noexcept;
 
-/// Puts a new pending node on the list of the thread that records it, the caller's.
-inline void register_pending(Node& node, ThreadState& state) {
+/// Gives a new pending node its inputs, and puts it on the list of the thread that records it, the caller's.
+inline void register_pending(Node& node, Node* const* inputs, int count, ThreadState& state) {
+  const std::uint64_t number = state.next_number++;
   node.owner = &state;
   node.pending_index = state.pending.size();
-  state.pending.emplace_back(&node, state.next_number);
+  state.pending.emplace_back(&node, number);
   node.add_link();
-  for (int i = 0; i < node.input_count(); ++i) {
-    Node& input = *node.input(i);
-    if (input.owner != &state) continue;
-    if (!input.first_reader) input.first_reader = state.next_number;
-    input.last_reader = state.next_number;
-  }
-  ++state.next_number;
+  if (count == 0) return;
+  node.set_inputs(inputs, count, [&state, number](Node& input) {
+    if (input.owner != &state) return;
+    if (!input.first_reader) input.first_reader = number;
+    input.last_reader = number;
+  });
 }
 
 /// The leaf's operation: its value is its input's, and differentiation ends at it.

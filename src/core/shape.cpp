@@ -19,7 +19,7 @@ void Dims::insert(int at, std::int64_t value) {
 
 void Dims::erase(int at) noexcept {
   std::rotate(begin() + at, begin() + at + 1, end());
-  values_[--size_] = 0;
+  --size_;
 }
 
 void Dims::throw_too_long() {

@@ -46,6 +46,32 @@ struct Workspace {
   }
 };
 
+// A loop that records and never looks stays bounded.
+constexpr std::size_t kMostPending = std::size_t{1} << 17;
+
+/// Calls visit(node) for those that are pending.
+template <class Visit>
+void compact(ThreadState& state, const Visit& visit) {
+  std::lock_guard lock(state.mutex);
+  state.pending_is_stale.store(false, std::memory_order_relaxed);
+  std::size_t kept = 0;
+  for (const ThreadState::Pending& entry : state.pending) {
+    if (!entry.node) continue;
+    if (entry.node->state() == State::pending) {
+      entry.node->pending_index = kept;
+      state.pending[kept++] = entry;
+      visit(*entry.node);
+    } else {
+      entry.node->drop_link();
+    }
+  }
+  state.pending.resize(kept);
+  state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
+}
+void compact(ThreadState& state) {
+  compact(state, [](Node&) {});
+}
+
 /// One evaluation: what it computes, in an order in which every node comes after its inputs.
 class Evaluation {
  public:
@@ -55,8 +81,11 @@ class Evaluation {
   Evaluation& operator=(const Evaluation&) = delete;
 
   void plan(Node* const* roots, int count);
+  void plan_all();
   void run();
   Explanation explain() const { return describe(plan_, roots_, state_.fuse, fewest_to_recompute()); }
+  /// What the first root that failed threw, in the order of recording; or null.
+  std::exception_ptr root_error() const;
   /// Why cells kept their old values, if they did.
   std::exception_ptr cell_error() const { return reverted_ ? error_ : nullptr; }
 
@@ -69,9 +98,11 @@ class Evaluation {
     }
     return std::unique_ptr<Workspace>(static_cast<Workspace*>(std::exchange(state.workspace, nullptr)));
   }
+  Asked asked() const { return {roots_, state_.pending, fewest_to_recompute()}; }
   std::int64_t fewest_to_recompute() const { return state_.recompute ? state_.fewest_to_recompute : Steps::kNone; }
   void lock(std::vector<ThreadState*> states);
   void unlock();
+  void schedule_roots();
   bool schedule(Node* root);
   void unschedule(std::size_t first);
   void schedule_what_is_fed();
@@ -81,6 +112,7 @@ class Evaluation {
   void run_late_steps(Steps& steps, KeptPlan* kept);
   void run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept = nullptr);
   void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
+  bool finish_closed(Node* const* nodes, const Program& program);
   void compute(Node& node);
   /// Calls `compute` for nodes, under the eyes of the profile if there is one.
   template <class Compute>
@@ -97,6 +129,7 @@ class Evaluation {
   std::vector<Node*>& roots_ = workspace_->roots;
   std::vector<Cell*>& cells_ = workspace_->cells;
   std::int64_t other_readers_ = 0;  // how often this thread's nodes of the plan are read by others
+  KeptPlan* recalled_ = nullptr;    // for the plan, if it did not have to be scheduled
   std::exception_ptr error_;        // the first
   bool failed_ = false;             // some node
   bool reverted_ = false;
@@ -116,6 +149,12 @@ Evaluation::~Evaluation() {
   roots_.clear();
   workspace_->shrink();
   if (!state_.workspace) state_.workspace = workspace_.release();
+}
+
+std::exception_ptr Evaluation::root_error() const {
+  for (const Node* root : roots_)
+    if (root->state() == State::failed) return root->rare_if_any()->error;
+  return nullptr;
 }
 
 // Locks in the order of addresses, so that two evaluations never wait for each other.
@@ -145,9 +184,28 @@ void Evaluation::plan(Node* const* roots, int count) {
   if (!std::is_sorted(roots_.begin(), roots_.end(), is_earlier)) std::sort(roots_.begin(), roots_.end(), is_earlier);
   state_.mutex.lock();
   locked_.push_back(&state_);
+  schedule_roots();
+}
+
+// All that is held.
+void Evaluation::plan_all() {
+  state_.mutex.lock();
+  locked_.push_back(&state_);
+  compact(state_, [this](Node& node) {
+    if (node.is_held() && node.try_add_use()) roots_.push_back(&node);
+  });
+  schedule_roots();
+}
+
+void Evaluation::schedule_roots() {
+  if (state_.fuse && state_.replay)
+    if (KeptPlan* expected = workspace_->plans.expected(); expected && expected->recall(plan_, asked())) {
+      recalled_ = expected;
+      return;
+    }
   for (;;) {
     bool complete = true;
-    for (int i = 0; i < count && complete; ++i) complete = schedule(roots_[static_cast<std::size_t>(i)]);
+    for (std::size_t i = 0; i < roots_.size() && complete; ++i) complete = schedule(roots_[i]);
     if (complete) break;
     // Part of the graph was recorded by another thread: start again with that one's lock as well.
     unschedule(0);
@@ -265,15 +323,23 @@ void Evaluation::schedule_what_is_fed() {
 }
 
 void Evaluation::run() {
-  cells_.reserve(static_cast<std::size_t>(
-      std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; })));
+  const auto count_cells = [this] {
+    return std::count_if(plan_.begin(), plan_.end(), [](const Node* node) { return node->cell != nullptr; });
+  };
+  cells_.reserve(recalled_ ? recalled_->cells() : static_cast<std::size_t>(count_cells()));
   {
     const TeamLease lease;
     if (plan_.size() == 1 || !state_.fuse) {
       if (profile_) planned_ = profile_->now();
       for (Node* node : plan_) run_step(&node, 1, {});
     } else {
-      KeptPlan* kept = state_.replay ? workspace_->plans.find(plan_, fewest_to_recompute(), state_.replays) : nullptr;
+      KeptPlan* kept = recalled_;
+      if (kept) {
+        workspace_->plans.use_expected();
+        ++state_.replays;
+      } else if (state_.replay) {
+        kept = workspace_->plans.find(plan_, asked(), state_.replays);
+      }
       if (!kept) workspace_->steps.build(plan_, fewest_to_recompute());
       if (profile_) planned_ = profile_->now();
       Steps& steps = kept ? kept->steps() : workspace_->steps;
@@ -316,8 +382,10 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
       };
       noted(steps.begin(ready[i]), steps.count(ready[i]), {}, compute);
     }
+    for (std::size_t i = 0; i < ready.size(); ++i)
+      if (!finish_closed(steps.begin(ready[i]), groups.prepared_program(i)))
+        finish_step(steps.begin(ready[i]), steps.count(ready[i]), true);
     groups.forget_prepared();
-    for (int step : ready) finish_step(steps.begin(step), steps.count(step), true);
   } else {
     groups.give_up();
     for (int step : ready) run(step);
@@ -327,18 +395,49 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
 
 // Computes nodes together, and lets go of what only they needed.
 void Evaluation::run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept) {
-  const auto compute = [&] { return workspace_->groups.compute(nodes, count, repeated, kept); };
+  const Program* program = nullptr;
+  const auto compute = [&] { return (program = workspace_->groups.compute(nodes, count, repeated, kept)) != nullptr; };
   const auto is_pending = [](const Node* node) { return node->state() == State::pending; };
   const bool together = count > 1 && (!once_ || std::all_of(nodes, nodes + count, is_pending));
   const bool computed = together && noted(nodes, count, repeated, compute);
   once_ |= repeated.again && !computed;
-  finish_step(nodes, count, computed, repeated);
+  if (!computed || !finish_closed(nodes, *program)) finish_step(nodes, count, computed, repeated);
+}
+
+// Where it is known who reads what, a group lets go of all that at once. False: it is not known.
+bool Evaluation::finish_closed(Node* const* nodes, const Program& program) {
+  if (!program.is_closed() || once_) return false;
+  std::vector<ThreadState::Pending>& pending = state_.pending;
+  for (int i = 0; i < program.count(); ++i) {
+    const Node& node = *nodes[i];
+    if (node.owner != &state_ || node.requires_grad || node.schedule != Schedule::planned ||
+        node.pending_index >= pending.size() || pending[node.pending_index].node != &node ||
+        (program.is_interior(i) && !node.has_one_more_link()))
+      return false;
+  }
+  for (int i = 0; i < program.count(); ++i) pending[nodes[i]->pending_index].node = nullptr;
+  program.finish(nodes, [this](Node& node) {
+    node.schedule = Schedule::none;
+    if (node.cell && node.cell->try_add_use()) {
+      cells_.push_back(node.cell);
+      node.cell->propose(&node);
+    }
+  });
+  while (!pending.empty() && !pending.back().node) pending.pop_back();
+  return true;
 }
 
 // `computed`: their values are there, else they are computed one by one, those for other groups as well.
 void Evaluation::finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated) {
+  const bool plain = computed && !once_ && (repeated.again | repeated.last) == 0;
   for (int i = 0; i < count; ++i) {
     Node* node = nodes[i];
+    if (plain && !node->cell && node->schedule == Schedule::planned) {  // as most are
+      node->schedule = Schedule::none;
+      node->set_computed();
+      forget(*node);
+      continue;
+    }
     if (computed && has_bit(repeated.again, i)) {
       if (has_bit(repeated.left, i)) node->schedule = Schedule::none;
       continue;
@@ -395,9 +494,10 @@ void Evaluation::forget(Node& node) {
     node.owner->pending_is_stale.store(true, std::memory_order_relaxed);
     return;
   }
-  if (node.pending_index >= state_.pending.size() || state_.pending[node.pending_index].node != &node) return;
-  state_.pending[node.pending_index].node = nullptr;
-  while (!state_.pending.empty() && !state_.pending.back().node) state_.pending.pop_back();
+  std::vector<ThreadState::Pending>& pending = state_.pending;
+  if (node.pending_index >= pending.size() || pending[node.pending_index].node != &node) return;
+  pending[node.pending_index].node = nullptr;
+  while (!pending.empty() && !pending.back().node) pending.pop_back();
   node.drop_link();
 }
 
@@ -419,36 +519,6 @@ void rethrow(const std::exception_ptr& stored) {
     throw IoError(error);
   }
 }
-
-namespace {
-
-// A loop that records and never looks stays bounded.
-constexpr std::size_t kMostPending = std::size_t{1} << 17;
-
-/// Calls visit(node) for those that are pending.
-template <class Visit>
-void compact(ThreadState& state, const Visit& visit) {
-  std::lock_guard lock(state.mutex);
-  state.pending_is_stale.store(false, std::memory_order_relaxed);
-  std::size_t kept = 0;
-  for (const ThreadState::Pending& entry : state.pending) {
-    if (!entry.node) continue;
-    if (entry.node->state() == State::pending) {
-      entry.node->pending_index = kept;
-      state.pending[kept++] = entry;
-      visit(*entry.node);
-    } else {
-      entry.node->drop_link();
-    }
-  }
-  state.pending.resize(kept);
-  state.pending_limit = std::max({std::size_t{1024}, std::min(2 * kept, kMostPending), kept + kept / 16});
-}
-void compact(ThreadState& state) {
-  compact(state, [](Node&) {});
-}
-
-}  // namespace
 
 void evaluate(Node* const* roots, int count, bool quietly) {
   ThreadState& state = ThreadState::get();
@@ -477,19 +547,11 @@ Node* evaluated(const Tensor& tensor, const char* operation) {
 }
 
 void evaluate_pending(bool quietly) {
-  ThreadState& state = ThreadState::get();
-  List<Node*> roots;
-  roots.reserve(state.pending.size());
-  struct Uses {
-    List<Node*>& nodes;
-    ~Uses() {
-      for (Node* node : nodes) node->drop_use();
-    }
-  } uses{roots};
-  compact(state, [&](Node& node) {
-    if (node.is_held() && node.try_add_use()) roots.push_back(&node);
-  });
-  evaluate(roots.data(), static_cast<int>(roots.size()), quietly);
+  Evaluation evaluation(ThreadState::get());
+  evaluation.plan_all();
+  evaluation.run();
+  if (const std::exception_ptr error = evaluation.root_error(); error && !quietly) rethrow(error);
+  if (evaluation.cell_error()) rethrow(evaluation.cell_error());
 }
 
 void bound_pending(ThreadState& state, bool many_bytes) {

@@ -87,12 +87,15 @@ class Groups {
   Groups& operator=(const Groups&) = delete;
 
   /// A group's program that is kept for groups of the same structure; null as long as there is none.
-  using Kept = std::unique_ptr<Program>;
+  struct Kept {
+    std::unique_ptr<Program> program;
+    const Kept* like = nullptr;  // that of an earlier group of the same structure: it serves this one, too, most often
+  };
 
   /// Computes the values of a group's members that anybody reads outside of it; of the `repeated`, for the others
-  /// alone. False, and nothing has changed, when they have to be computed one by one. By the program in `kept`, unless
-  /// that is null; what has to be made is kept there.
-  bool compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept = nullptr);
+  /// alone. By the program in `kept`, unless that is null; what has to be made is kept there. Returns the program; null,
+  /// and nothing has changed, when they have to be computed one by one.
+  const Program* compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept = nullptr);
 
   // The groups that are computed last, when nothing can fail any more: a new value of a cell may then take the memory
   // of the old one, to which the cell would go back after a failure.
@@ -107,6 +110,7 @@ class Groups {
   void compute_prepared(std::size_t i) noexcept {
     prepared_[i]->program->compute(prepared_[i]->binding, workspace_.data());
   }
+  const Program& prepared_program(std::size_t i) const noexcept { return *prepared_[i]->program; }
   /// When all are computed.
   void forget_prepared() noexcept { count_ = 0; }
 

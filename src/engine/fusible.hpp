@@ -65,7 +65,7 @@ inline bool is_old_value(const Node& node) noexcept { return node.cell && node.c
 /// Whether a node is to be the value of the same cell.
 inline bool is_new_value(const Node& node, const Node& old_value) noexcept {
   const Node& leaf = *old_value.cell->current();
-  return leaf.has_inputs() && leaf.input_count() == 1 && leaf.input(0) == &node;
+  return &leaf == &node || (leaf.operation == &kLeaf && leaf.has_inputs() && leaf.input(0) == &node);
 }
 
 }  // namespace adjoint::detail

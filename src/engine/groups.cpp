@@ -18,14 +18,15 @@ void Groups::reserve(std::size_t bytes) {
 const Program* Groups::bind(Node* const* nodes, int count, bool late, const Repeated& repeated, Kept* kept,
                             Program& own, Binding& binding) noexcept {
   try {
-    if (kept && *kept) {
-      if ((*kept)->bind(nodes, binding)) return kept->get();
+    for (const Kept* k = kept; k; k = k == kept ? k->like : nullptr) {
+      if (!k->program) continue;
+      if (k->program->bind(nodes, binding)) return k->program.get();
       Program::forget(nodes, count);
     }
     if (planner_.plan(nodes, count, late, repeated, own) && own.bind(nodes, binding)) {
       if (!kept) return &own;
-      *kept = std::make_unique<Program>(own);  // a copy has the size that it needs
-      return kept->get();
+      kept->program = std::make_unique<Program>(own);  // a copy has the size that it needs
+      return kept->program.get();
     }
   } catch (const std::bad_alloc&) {  // one by one they need less
   }
@@ -33,17 +34,17 @@ const Program* Groups::bind(Node* const* nodes, int count, bool late, const Repe
   return nullptr;
 }
 
-bool Groups::compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept) {
+const Program* Groups::compute(Node* const* nodes, int count, const Repeated& repeated, Kept* kept) {
   const Program* program = bind(nodes, count, false, repeated, kept, program_, binding_);
-  if (!program) return false;
+  if (!program) return nullptr;
   try {
     reserve(program->buffer_bytes());
   } catch (const std::bad_alloc&) {
     Program::forget(nodes, count);
-    return false;
+    return nullptr;
   }
   program->compute(binding_, workspace_.data());
-  return true;
+  return program;
 }
 
 bool Groups::prepare(Node* const* nodes, int count, Kept* kept) {

@@ -44,6 +44,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   find_chains();
   assign_buffers();
   cut_blocks();
+  find_interior();
   return true;
 }
 
@@ -432,9 +433,27 @@ void Planner::place_results() {
     if (!result.per_row && instructions[at].kind != Instruction::Kind::column)
       find_candidates(static_cast<int>(at), *nodes_[member]);
     program_->results_.push_back(
-        {member, instructions[at].output, first, static_cast<std::int16_t>(program_->candidates_.size())});
+        {member, instructions[at].output, first, static_cast<std::int16_t>(program_->candidates_.size()), 0});
     result.place = Place::memory;
   }
+}
+
+/// What only the group reads, if all that its members read is either one of them or an external.
+void Planner::find_interior() {
+  Program& p = *program_;
+  int reads = 0, readers[kMostMembers] = {};
+  p.interior_ = 0;
+  for (int i = 0; i < count_; ++i) {
+    reads += nodes_[i]->input_count();
+    for (int k = 0; k < nodes_[i]->input_count(); ++k)
+      if (const Node* input = nodes_[i]->input(k); is_member(input)) ++readers[input->mark], --reads;
+    if (!materialized_[i]) p.interior_ |= MemberBits{1} << i;
+  }
+  for (const Program::External& external : p.externals_) reads -= external.readers;
+  for (Program::Result& result : p.results_) result.readers = static_cast<std::int16_t>(readers[result.member]);
+  const auto results = static_cast<int>(p.results_.size());
+  p.closed_ = reads == 0 && p.moved_.empty() && p.aliases_.empty() && repeated_.unwritten() == 0 &&
+              results + __builtin_popcountll(p.interior_) == count_;
 }
 
 /// The inputs that are not read any more when an instruction makes a node's value.

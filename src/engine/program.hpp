@@ -33,6 +33,14 @@ class Program {
   void compute(const Binding& binding, std::byte* buffers) const;
   /// The group's members.
   int count() const noexcept { return count_; }
+  /// Whether it is known of all members who reads them, and of all that they read how often, so that finish() knows.
+  bool is_closed() const noexcept { return closed_; }
+  /// Of a closed group: whether nobody outside reads a member.
+  bool is_interior(int member) const noexcept { return interior_ >> member & 1; }
+  /// Of a closed group, whose members are on no derivative's way, when they are computed: calls finish_result(node) for
+  /// those that others read, and frees the others. What was read, and the list of pending nodes' links, are let go of.
+  template <class FinishResult>
+  void finish(Node* const* nodes, const FinishResult& finish_result) const noexcept;
   /// Lets go of the memory of the group's results, to which nothing has been written.
   static void forget(Node* const* nodes, int count) noexcept;
   /// Of this program.
@@ -141,6 +149,7 @@ class Program {
   struct Result {
     std::int16_t member, value;
     std::int16_t first, last;  // of candidates_
+    std::int16_t readers;      // among the members
   };
 
   /// Whether an input's memory may be taken for a result, as far as only the evaluation knows.
@@ -196,8 +205,10 @@ class Program {
   bool one_row_ = false;   // a block is one row
   bool is_long_ = false;   // and longer than a tile
   bool row_major_ = true;
+  bool closed_ = false;
   int buffers_ = 0, local_buffers_ = 0;
-  int reductions_ = 0;                              // the most of a chain
+  int reductions_ = 0;  // the most of a chain
+  MemberBits interior_ = 0;
   Shape memory_shape_;                              // of the group, in the order in memory
   Shape rows_shape_;                                // the dims before a row
   Strides strides_of_results_;                      // those of the group's shape
@@ -221,6 +232,22 @@ class Program {
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
   std::vector<std::int16_t> aliases_;     // members that show a result in another form, or are reduced afterwards
 };
+
+template <class FinishResult>
+void Program::finish(Node* const* nodes, const FinishResult& finish_result) const noexcept {
+  for (const External& external : externals_)
+    nodes[external.member]->input(external.input)->drop_reads(external.readers);
+  for (int i = 0; i < count_; ++i) {
+    if (is_interior(i)) nodes[i]->discard();
+    else nodes[i]->set_computed_alone();
+  }
+  for (const Result& result : results_) {
+    Node& node = *nodes[result.member];
+    finish_result(node);
+    node.drop_reads(result.readers);
+    node.drop_link();  // of the list of pending nodes
+  }
+}
 
 /// Translates groups.
 class Planner {
@@ -271,6 +298,7 @@ class Planner {
   void link_chain(int first, int last, bool fetch);
   void assign_buffers();
   void cut_blocks();
+  void find_interior();
 
   Node* const* nodes_;
   int count_;

@@ -21,12 +21,23 @@ bool is_addressable(const Shape& shape) noexcept {
   return true;
 }
 
+namespace {
+
+// Out of the way of all that do not need them.
+[[noreturn, gnu::noinline]] void throw_too_large(const Operation& operation, const Shape& shape) {
+  throw ShapeError(std::string(operation.name) + ": the result of shape " + to_string(shape) +
+                   " has more elements than can be addressed");
+}
+[[gnu::noinline]] void note_module(Node& node, const ThreadState& state) {
+  node.rare().module_path = state.module_path();
+}
+
+}  // namespace
+
 Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node* const* inputs, int count,
               const void* attributes, std::size_t attribute_bytes) {
   const bool is_an_inputs = (count > 0 && &shape == &inputs[0]->shape) || (count > 1 && &shape == &inputs[1]->shape);
-  if (!is_an_inputs && !is_addressable(shape))
-    throw ShapeError(std::string(operation.name) + ": the result of shape " + to_string(shape) +
-                     " has more elements than can be addressed");
+  if (!is_an_inputs && !is_addressable(shape)) throw_too_large(operation, shape);
   ThreadState& state = ThreadState::get();
   bool requires_grad = false;
   std::uint8_t reads = 0;
@@ -42,10 +53,8 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node*
   if (attribute_bytes) node->set_attribute_bytes(attributes, attribute_bytes);
   node->requires_grad = requires_grad;
   node->reads = reads;
-  if (count) node->set_inputs(inputs, count);
-  if (state.scope && (operation.can_fail || ThreadProfile::is_running()))
-    node->rare().module_path = state.module_path();
-  register_pending(*node, state);
+  if (state.scope && (operation.can_fail || ThreadProfile::is_running())) note_module(*node, state);
+  register_pending(*node, inputs, count, state);
   if (state.eager) evaluate(&node, 1);
   else bound_pending(state);
   return result;

@@ -31,6 +31,14 @@ std::uint16_t type_of(const Node& node) noexcept {
   return static_cast<std::uint16_t>(static_cast<int>(node.dtype) | node.shape.size() << 8);
 }
 
+/// What else there is to compare of a node, in one word.
+std::uint64_t kind_of(const Node& node, std::uint32_t planned_reads) noexcept {
+  const bool is_held = static_cast<std::uint32_t>(node.uses()) != planned_reads;
+  return static_cast<std::uint64_t>(node.input_count()) | static_cast<std::uint64_t>(node.shape.size()) << 32 |
+         static_cast<std::uint64_t>(node.dtype) << 40 | static_cast<std::uint64_t>(node.reads_later()) << 48 |
+         static_cast<std::uint64_t>(node.cell != nullptr) << 56 | static_cast<std::uint64_t>(is_held) << 57;
+}
+
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
   hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
   return hash ^ hash >> 29;
@@ -47,12 +55,44 @@ std::uint64_t hash_of(const std::vector<Node*>& plan) noexcept {
   return mixed(hash, 1);
 }
 
+/// Whether a group's program serves another group.
+bool have_same_structure(const Steps& steps, int a, int b) {
+  const int count = steps.count(a);
+  const Repeated &of_a = steps.repeated(a), &of_b = steps.repeated(b);
+  if (count != steps.count(b) || steps.is_late(a) != steps.is_late(b) || of_a.again != of_b.again ||
+      of_a.left != of_b.left || of_a.last != of_b.last)
+    return false;
+  List<std::pair<const Node*, const Node*>> inputs;  // in the order of first appearance; members first
+  for (int i = 0; i < count; ++i) {
+    const Node &x = *steps.begin(a)[i], &y = *steps.begin(b)[i];
+    inputs.emplace_back(&x, &y);
+    if (x.operation != y.operation || x.dtype != y.dtype || x.shape != y.shape || x.input_count() != y.input_count() ||
+        x.reads_later() != y.reads_later() || x.uses() != y.uses() || (x.cell != nullptr) != (y.cell != nullptr) ||
+        (has_structure(x) && structure_of(x) != structure_of(y)))
+      return false;
+  }
+  for (int i = 0; i < count; ++i)
+    for (int k = 0; k < steps.begin(a)[i]->input_count(); ++k) {
+      const std::pair<const Node*, const Node*> pair(steps.begin(a)[i]->input(k), steps.begin(b)[i]->input(k));
+      const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const auto& other) {
+        return other.first == pair.first || other.second == pair.second;
+      });
+      if (found == inputs.end()) {
+        if (pair.first->dtype != pair.second->dtype || pair.first->shape != pair.second->shape) return false;
+        inputs.push_back(pair);
+      } else if (*found != pair) {
+        return false;
+      }
+    }
+  return true;
+}
+
 }  // namespace
 
 // -- a plan -----------------------------------------------------------------------------------------------------------
 
-bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
-  fewest_to_recompute_ = fewest_to_recompute;
+bool KeptPlan::make(const std::vector<Node*>& plan, const Asked& asked) {
+  fewest_to_recompute_ = asked.fewest_to_recompute;
   std::vector<std::uint32_t> planned_reads(plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) plan[i]->mark = static_cast<std::int32_t>(i);
   for (const Node* node : plan)
@@ -65,10 +105,9 @@ bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recom
     const Node& node = *plan[i];
     if (node.input_count() > kMostInputs) return false;
     const bool structured = has_structure(node);
-    nodes_.push_back({node.operation, structured ? structure_of(node) : 0, planned_reads[i],
-                      static_cast<std::uint16_t>(node.input_count()), static_cast<std::uint8_t>(node.shape.size()),
-                      node.reads_later(), node.dtype, structured, node.cell != nullptr,
-                      static_cast<std::uint32_t>(node.uses()) != planned_reads[i]});
+    nodes_.push_back({node.operation, kind_of(node, planned_reads[i]), structured ? structure_of(node) : 0,
+                      planned_reads[i], structured, node.schedule == Schedule::used});
+    cells_ += node.cell != nullptr;
     sizes_.insert(sizes_.end(), node.shape.begin(), node.shape.end());
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
@@ -87,9 +126,76 @@ bool KeptPlan::make(const std::vector<Node*>& plan, std::int64_t fewest_to_recom
   places_.shrink_to_fit();
   outside_.shrink_to_fit();
   sizes_.shrink_to_fit();
-  steps_.build(plan, fewest_to_recompute);
+  note_recording(plan, asked);
+  steps_.build(plan, asked.fewest_to_recompute);
   programs_.resize(static_cast<std::size_t>(steps_.size()));
+  find_alike();
   return true;
+}
+
+/// Layers, and parameters' updates, repeat each other.
+void KeptPlan::find_alike() {
+  constexpr int kMost = 8;  // to compare with: the last ones
+  int leaders[kMost], count = 0;
+  for (int step = 0; step < steps_.size(); ++step) {
+    if (steps_.count(step) < 2) continue;
+    const auto found = std::find_if(leaders, leaders + std::min(count, kMost),
+                                    [&](int leader) { return have_same_structure(steps_, leader, step); });
+    if (found != leaders + std::min(count, kMost)) program(step).like = &program(*found);
+    else leaders[count++ % kMost] = step;
+  }
+}
+
+/// While the nodes' marks are their places.
+void KeptPlan::note_recording(const std::vector<Node*>& plan, const Asked& asked) {
+  const auto is_planned = [&plan](const Node* node) {
+    return node && node->mark >= 0 && static_cast<std::size_t>(node->mark) < plan.size() &&
+           plan[static_cast<std::size_t>(node->mark)] == node;
+  };
+  const auto place = [&](const Node* node) { return is_planned(node) ? node->mark : -1; };
+  for (const ThreadState::Pending& entry : asked.pending)
+    if (entry.node && entry.node->state() == State::pending) recorded_.push_back(place(entry.node));
+  const bool all = recorded_.size() == plan.size() &&
+                   std::find(recorded_.begin(), recorded_.end(), -1) == recorded_.end();
+  if (!all) recorded_ = {};
+  for (const Node* root : asked.roots) roots_.push_back(place(root));
+  entries_ = asked.pending.size();
+}
+
+bool KeptPlan::recall(std::vector<Node*>& plan, const Asked& asked) {
+  if (recorded_.empty() || asked.pending.size() != entries_ || asked.roots.size() != roots_.size()) return false;
+  plan.resize(recorded_.size());
+  const auto find_all = [&] {
+    auto place = recorded_.begin();
+    for (const ThreadState::Pending& entry : asked.pending) {
+      if (!entry.node || entry.node->state() != State::pending) continue;
+      if (place == recorded_.end()) return false;
+      plan[static_cast<std::size_t>(*place++)] = entry.node;
+    }
+    return place == recorded_.end();
+  };
+  const auto is_asked_for = [&] {
+    for (std::size_t i = 0; i < roots_.size(); ++i) {
+      const Node* root = asked.roots[i];
+      if (roots_[i] < 0 ? root->state() == State::pending : root != plan[static_cast<std::size_t>(roots_[i])])
+        return false;
+    }
+    return true;
+  };
+  std::size_t scheduled = 0;
+  const auto schedule_all = [&] {
+    for (; scheduled < plan.size(); ++scheduled) {
+      const bool used = nodes_[scheduled].is_used;
+      if (used && !plan[scheduled]->try_add_use()) return false;
+      plan[scheduled]->schedule = used ? Schedule::used : Schedule::planned;
+    }
+    return true;
+  };
+  if (find_all() && is_asked_for() && matches(plan, asked.fewest_to_recompute) && schedule_all()) return true;
+  for (std::size_t i = 0; i < scheduled; ++i)
+    if (std::exchange(plan[i]->schedule, Schedule::none) == Schedule::used) plan[i]->drop_use();
+  plan.clear();
+  return false;
 }
 
 bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
@@ -105,13 +211,10 @@ bool KeptPlan::matches(const std::vector<Node*>& plan, std::int64_t fewest_to_re
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const Node& node = *plan[i];
     const Key& key = nodes_[i];
-    if (node.operation != key.operation || node.dtype != key.dtype || node.shape.size() != key.rank ||
-        node.input_count() != key.inputs || (node.cell != nullptr) != key.is_cell ||
-        node.reads_later() != key.reads_later ||
-        (static_cast<std::uint32_t>(node.uses()) != key.planned_reads) != key.is_held ||
+    if (node.operation != key.operation || kind_of(node, key.planned_reads) != key.kind ||
         (key.has_structure && structure_of(node) != key.structure) || !has_shape(node))
       return false;
-    for (int k = 0; k < key.inputs; ++k, ++place) {
+    for (int k = 0, count = node.input_count(); k < count; ++k, ++place) {
       const Node* input = node.input(k);
       if (*place < kOutside) {
         if (plan[*place] != input) return false;
@@ -137,7 +240,9 @@ std::size_t KeptPlan::bytes() const noexcept {
   add(outside_);
   add(sizes_);
   add(found_);
-  for (const Groups::Kept& program : programs_) bytes += sizeof program + (program ? program->bytes() : 0);
+  add(recorded_);
+  add(roots_);
+  for (const Groups::Kept& kept : programs_) bytes += sizeof kept + (kept.program ? kept.program->bytes() : 0);
   return bytes;
 }
 
@@ -150,24 +255,23 @@ KeptPlan* Plans::use(std::size_t entry) noexcept {
   return entries_[entry].plan.get();
 }
 
-KeptPlan* Plans::find(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute, std::uint64_t& hits) {
+KeptPlan* Plans::find(const std::vector<Node*>& plan, const Asked& asked, std::uint64_t& hits) {
   if (plan.size() > kMostNodes) return nullptr;
   // What came after the last one before comes again, most often.
-  if (last_ < entries_.size()) {
-    if (const std::size_t next = entries_[last_].next; entries_[next].plan->matches(plan, fewest_to_recompute)) {
-      ++hits;
-      return use(next);
-    }
+  if (KeptPlan* next = expected(); next && next->matches(plan, asked.fewest_to_recompute)) {
+    ++hits;
+    use_expected();
+    return next;
   }
   const std::uint64_t hash = hash_of(plan);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i].hash != hash || !entries_[i].plan->matches(plan, fewest_to_recompute)) continue;
+    if (entries_[i].hash != hash || !entries_[i].plan->matches(plan, asked.fewest_to_recompute)) continue;
     ++hits;
     return use(i);
   }
   if (std::exchange(seen_[hash % kSeen], hash) != hash) return nullptr;
   auto kept = std::make_unique<KeptPlan>();
-  if (!kept->make(plan, fewest_to_recompute)) return nullptr;
+  if (!kept->make(plan, asked)) return nullptr;
   make_room();
   entries_.push_back({hash, 0, std::move(kept), entries_.size()});
   return use(entries_.size() - 1);

@@ -213,7 +213,7 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     Node& node = **at;
     const int reader = node.mark;
     const Fusible kind = fusible_kind(node);
-    if (reader < 0 && node.cell) {
+    if (reader < 0 && node.operation == &kLeaf && node.cell) {
       node.mark = kLeaves;
     } else if (kind != Fusible::columns && can_join(reader, node, kind)) {  // columns are complete after the step
     } else if (const int other = is_small(node) ? -1 : other_reader(node, reader); can_join(other, node, kind)) {
@@ -226,7 +226,7 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
       if (numel(*rows.shape) > 0 && (kind == Fusible::tile || (has_rows && rows.dims != 0))) {
         group.shape = rows.shape;
         group.row_dims = rows.dims;
-        group.late = reader >= 0;  // until it is known who reads it
+        group.late = reader >= 0 || node.cell;  // until it is known who reads it
       }
       groups_.push_back(group);
     }

@@ -38,31 +38,33 @@ Adam::Adam(const char* name, std::vector<AdamGroup> groups, const AdamOptions& o
   }
 }
 
-// The size of the step, what corrects the root of the second moment, and numbers that all parameters read.
+// Numbers that all parameters read. The roots of the second moments are corrected all alike: the correction is taken out
+// of m / (sqrt(v) correction + eps), and is in the size of the step and in eps.
 TensorList Adam::shared(const Tensor& step, Dtype dtype) {
   const AdamOptions& options = options_[group()];
   const auto [beta1, beta2] = options.betas;
-  const Tensor size = lr(group()) / (1 - pow(beta1, step));
-  const Tensor correction = rsqrt(1 - pow(beta2, step));
+  const Tensor root = sqrt(1 - pow(beta2, step));
+  const Tensor size = lr(group()) / (1 - pow(beta1, step)) * root;
   const auto number = [dtype](double value) { return full({}, value, dtype); };
-  return {size.to(dtype), correction.to(dtype), number(beta1),      number(1 - beta1),
-          number(beta2),  number(1 - beta2),    number(options.eps)};
+  const double decay = decoupled_weight_decay_ ? 1 - lr(group()) * options.weight_decay : options.weight_decay;
+  return {size.to(dtype), (options.eps * root).to(dtype), number(beta1), number(1 - beta1), number(beta2),
+          number(1 - beta2), number(decay)};
 }
 
 Tensor Adam::update(const Tensor& p, const Tensor& gradient, std::vector<Tensor>& state, const TensorList& shared) {
   const AdamOptions& options = options_[group()];
-  const Tensor &size = shared[0], &correction = shared[1], &beta1 = shared[2], &rest1 = shared[3], &beta2 = shared[4],
-               &rest2 = shared[5], &eps = shared[6];
+  const Tensor &size = shared[0], &eps = shared[1], &beta1 = shared[2], &rest1 = shared[3], &beta2 = shared[4],
+               &rest2 = shared[5], &decay = shared[6];
   Tensor g = gradient, before = p;
   if (options.weight_decay != 0) {
-    if (decoupled_weight_decay_) before = p * (1 - lr(group()) * options.weight_decay);
-    else g = g + options.weight_decay * p;
+    if (decoupled_weight_decay_) before = p * decay;
+    else g = g + decay * p;
   }
   const Tensor m = beta1 * state[0] + rest1 * g;
   const Tensor v = beta2 * state[1] + rest2 * square(g);
   state[0].set_(m);
   state[1].set_(v);
-  return before - size * m / (sqrt(v) * correction + eps);
+  return before - size * m / (sqrt(v) + eps);
 }
 
 }  // namespace adjoint::optim
