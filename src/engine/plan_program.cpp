@@ -52,7 +52,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
 bool Planner::prepare() {
   shape_ = nullptr;
   row_dims_ = 0;
-  int column_dims = 0;
+  column_rows_ = {nullptr, 0};
   for (int i = 0; i < count_; ++i) {
     Node& node = *nodes_[i];
     node.mark = i;
@@ -62,7 +62,8 @@ bool Planner::prepare() {
     const Rows rows = rows_of(node, kind);
     if (rows.dims == 0) continue;
     shape_ = rows.shape;
-    (kind == Fusible::columns ? column_dims : row_dims_) = rows.dims;
+    if (kind == Fusible::columns) column_rows_ = rows;
+    else row_dims_ = rows.dims;
   }
   if (!shape_) {
     // The largest; another shape has one value for each of its rows.
@@ -72,8 +73,8 @@ bool Planner::prepare() {
   for (int i = 0; i < count_ && row_dims_ == 0; ++i)
     if (nodes_[i]->shape != *shape_ && fusible_kind(*nodes_[i]) != Fusible::columns)
       row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
-  rows_for_columns_ = row_dims_ == 0 && column_dims != 0;
-  if (row_dims_ == 0) row_dims_ = column_dims;
+  rows_for_columns_ = row_dims_ == 0 && column_rows_.dims != 0;
+  if (row_dims_ == 0) row_dims_ = column_rows_.dims;
 
   // Movement of what is computed already costs nothing, and makes it an input like others.
   for (int i = 0; i < count_; ++i) {
@@ -88,8 +89,8 @@ bool Planner::prepare() {
   program_->memory_shape_ = order_.apply(*shape_);
   program_->strides_of_results_ = order_.strides(*shape_);
   program_->has_rows_ = row_dims_ != 0;
-  program_->length_ = row_length(*shape_, row_dims_);
-  program_->rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
+  program_->length_ = row_length(program_->memory_shape_, row_dims_);
+  program_->rows_shape_ = Shape(program_->memory_shape_.begin(), program_->memory_shape_.end() - row_dims_);
   program_->rows_ = numel(program_->rows_shape_);
   program_->one_row_ = program_->has_rows_ && program_->length_ > kLongestBlock / 2;
   program_->is_long_ = program_->has_rows_ && program_->length_ > kLongestBlock;
@@ -97,14 +98,19 @@ bool Planner::prepare() {
 }
 
 /// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
-/// are computed one by one; those with a value for each row have to lie row-major.
+/// are computed one by one; those with a value for each row have to lie row-major. Where there are rows for columns
+/// alone, these are reduced afterwards unless rows are the last dims in memory.
 bool Planner::find_order() {
   order_ = MemoryOrder(shape_->size());
   const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
   bool any_other = false;  // than row-major
+  bool any_of_shape = false;
+  const Node* columns = nullptr;  // what the first of them is read from, when that is in memory
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
     if (node.value.data) continue;  // moved already: an input
+    any_of_shape |= is_of_shape(node);
+    if (!columns && fusible_kind(node) == Fusible::columns && !is_inside(node.input(0))) columns = node.input(0);
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (is_inside(&input) || input.shape != node.shape || is_row_major(input.shape, input.value.strides)) continue;
@@ -112,10 +118,10 @@ bool Planner::find_order() {
       else if (!MemoryOrder(input.shape, input.value.strides).is_row_major()) return false;
     }
   }
-  if (!any_other) return true;
+  if (!any_of_shape && columns) order_ = MemoryOrder(columns->shape, columns->value.strides);
   bool known = false;
   MemoryOrder order_of_member[kMostMembers];
-  for (int i = 0; i < count_; ++i) {
+  for (int i = 0; i < count_ && any_other; ++i) {
     const Node& node = *nodes_[i];
     if (!is_of_shape(node)) continue;
     MemoryOrder order(node.shape.size());
@@ -129,8 +135,8 @@ bool Planner::find_order() {
     else if (order != order_) return false;
     known = true;
   }
-  if (rows_for_columns_ && !order_.is_row_major()) row_dims_ = 0;  // then they are reduced afterwards
-  return row_dims_ == 0 || order_.is_row_major();
+  if (rows_for_columns_ && !column_rows_.are_last(order_)) row_dims_ = 0;
+  return row_dims_ == 0 || rows_for_columns_ || order_.is_row_major();
 }
 
 int Planner::new_value(bool per_row, std::size_t element) {
@@ -250,7 +256,9 @@ int Planner::single_of(int member, int input_index, Form form) {
   }
   if (numel(input.shape) == 1)
     return program_->rows_ * program_->length_ > 1 ? value_of(member, input_index, Form::single) : kNone;
-  return per_row && row_dims_of(input.shape, *shape_) == row_dims_ ? value_of(member, input_index, Form::kept) : kNone;
+  return per_row && order_.is_row_major() && row_dims_of(input.shape, *shape_) == row_dims_
+             ? value_of(member, input_index, Form::kept)
+             : kNone;
 }
 
 /// Makes what is strided in memory lie in its buffer, from here on.
@@ -351,9 +359,12 @@ bool Planner::reduce_columns(int index) {
   const Node& input = *node.input(0);
   const auto accumulate = kernels::table().accumulate[node.operation->kernel][static_cast<int>(input.dtype)];
   const bool inside = is_inside(&input);
+  const auto lies_by_rows = [&] {
+    return input.shape == *shape_ && same_places(input.shape, input.value.strides, program_->strides_of_results_);
+  };
   if (row_dims_ == 0 || !accumulate ||
       (inside ? value(member_value_[input.mark]).per_row || value(member_value_[input.mark]).single
-              : !is_row_major(input.shape, input.value.strides))) {
+              : !lies_by_rows())) {
     afterwards_[index] = true;
     return !program_->late_ &&
            !(inside && has_bit(repeated_.unwritten(), input.mark));  // it may fail, and reads memory

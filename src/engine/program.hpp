@@ -306,7 +306,8 @@ class Planner {
   Program* program_;
   const Shape* shape_;  // of the group
   int row_dims_;
-  bool rows_for_columns_;  // there are rows for the sake of columns alone
+  Rows column_rows_;       // of the members that are columns
+  bool rows_for_columns_;  // there are rows for the sake of these alone
   MemoryOrder order_{0};
   std::size_t widest_;
   std::int64_t period_;  // elements, without rows: blocks begin at multiples of it

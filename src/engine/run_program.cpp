@@ -48,7 +48,7 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
     }
     if (!node.value.data) {
       node.allocate_value();
-      if (!row_major_ && !values_[static_cast<std::size_t>(result.value)].per_row)
+      if (!row_major_ && values_[static_cast<std::size_t>(result.value)].row_bytes != 0)  // else it is of columns
         node.value.strides = strides_of_results_;
     }
     binding.data[static_cast<std::size_t>(result.value)] = static_cast<std::byte*>(node.value.data);
