@@ -96,6 +96,69 @@ TEST_CASE("composites are one step that reads its inputs and writes its results"
   check_one_pass("of a user", own, 2 * n);
 }
 
+namespace {
+
+/// All steps together: distinct inputs, and results that somebody holds.
+void check_bytes(const char* name, const Explanation& plan, std::int64_t expected) {
+  CAPTURE(name);
+  CAPTURE(plan.text);
+  CHECK(static_cast<double>(bytes(plan)) <= 1.1 * static_cast<double>(expected));
+  CHECK(static_cast<double>(bytes(plan)) >= 0.9 * static_cast<double>(expected));
+}
+
+}  // namespace
+
+TEST_CASE("composites and their gradients are about one pass over memory") {
+  const std::int64_t rows = 512, length = 1024, n = 4 * rows * length;
+  const Tensor values = computed({rows, length}), g = computed({rows, length});
+  const auto both = [&](const char* name, const std::function<Tensor(const Tensor&)>& f) {
+    Tensor x = values.detach().requires_grad_();
+    const Tensor result = f(x);
+    result.backward(g);
+    check_bytes(name, ad::explain(result, x.grad()), 4 * n);
+  };
+  both("softmax", [](const Tensor& x) { return ad::softmax(x, -1); });
+  both("log_softmax", [](const Tensor& x) { return ad::log_softmax(x, -1); });
+  both("gelu", [](const Tensor& x) { return ad::gelu(x); });
+  both("of a user", [](const Tensor& x) { return ad::softmax(ad::where(x > 0, x / 0.7, -INFINITY), -1); });
+  both("dropout", [](const Tensor& x) { return ad::dropout(x, 0.3); });
+  {
+    Tensor x = values.detach().requires_grad_(), weight = computed({length}), bias = computed({length});
+    weight.requires_grad_();
+    bias.requires_grad_();
+    const Tensor result = ad::layer_norm(x, {length}, weight, bias);
+    result.backward(g);
+    check_bytes("layer_norm", ad::explain(result, x.grad(), weight.grad(), bias.grad()), 4 * n);
+  }
+  {
+    Tensor x = values.detach().requires_grad_(), weight = computed({length});
+    weight.requires_grad_();
+    const Tensor result = ad::rms_norm(x, {length}, weight);
+    result.backward(g);
+    check_bytes("rms_norm", ad::explain(result, x.grad(), weight.grad()), 4 * n);
+    check_bytes("rms_norm forward", ad::explain(ad::rms_norm(values, {length}, weight.detach())), 2 * n);
+  }
+  check_bytes("dropout forward", ad::explain(ad::dropout(values, 0.3)), 2 * n);
+  {
+    const Tensor targets = ad::randint(0, length, {rows});
+    ad::eval(targets);
+    check_bytes("cross_entropy forward", ad::explain(ad::nn::cross_entropy(values, targets)), n);
+    Tensor x = values.detach().requires_grad_();
+    const Tensor loss = ad::nn::cross_entropy(x, targets);
+    loss.backward();
+    check_bytes("cross_entropy", ad::explain(loss, x.grad()), 2 * n);
+  }
+  {
+    // An update of Adam: what it reads is the parameter, the gradient and two moments, what it writes all but one.
+    const auto one = [](double value) { return ad::full({}, value, ad::float32); };
+    const Tensor m = computed({rows, length}), v = ad::abs(computed({rows, length}));
+    ad::eval(v);
+    const Tensor next_m = one(0.9) * m + one(0.1) * g, next_v = one(0.999) * v + one(0.001) * ad::square(g);
+    const Tensor next = values - one(1e-3) * next_m / (ad::sqrt(next_v) * one(1.1) + one(1e-8));
+    check_bytes("Adam", ad::explain(next, next_m, next_v), 7 * n);
+  }
+}
+
 TEST_CASE("without fusion each operation is a step") {
   const Tensor x = computed({64, 1024});
   ad::engine::Options options;

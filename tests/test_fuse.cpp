@@ -117,6 +117,9 @@ std::vector<Tensor> samples() {
     result.push_back(ad::randn(shape));
   result.push_back(ad::randn({65, 33}).t());
   result.push_back(ad::randn({2, 4, 5, 3}).permute({0, 3, 1, 2}));
+  for (const ad::Shape& shape : {ad::Shape{3, 14, 15, 16}, ad::Shape{2, 1, 90, 5}, ad::Shape{2, 3, 2, 1100}})
+    result.push_back(ad::randn(shape).permute({0, 3, 1, 2}));
+  result.push_back(ad::randn({5, 4, 6, 7}).permute({1, 3, 2, 0}));
   result.push_back(ad::flip(ad::randn({40, 30}), {0, 1}));
   result.push_back(ad::randn({40, 1}).expand({40, 30}));
   result.push_back(ad::randn({9, 40}, ad::float64));
@@ -232,6 +235,31 @@ TEST_CASE("the same bits as one by one") {
                                     ad::any(y > 0.9, 0),
                                     ad::sum((x * 10).to(ad::int64), 0)};
        }},
+      // All dims but that of channels, which is the last in memory in some of the samples.
+      {"channels",
+       [](const Tensor& x) {
+         if (x.dim() != 4) return std::vector<Tensor>{x * 1};
+         const Tensor y = ad::tanh(x), sums = ad::sum(y * x, {0, 2, 3}, true), mean = ad::mean(x, {0, 2, 3}, true);
+         return std::vector<Tensor>{sums,
+                                    ad::amax(y * 3, {0, 2, 3}),
+                                    y * (sums + 1) + mean,
+                                    ad::sum(ad::square(x - mean), {0, 2, 3}),
+                                    ad::sum(x, {2, 3}) * 2,
+                                    ad::sum(y * 2, 1, true) + x,
+                                    x + ad::amax(x, 3, true),
+                                    ad::any(y > 0.9, {0, 2, 3}, true),
+                                    ad::sum((x * 10).to(ad::int64), {0, 2, 3})};
+       }},
+      {"batch_norm and its parameters",
+       [](const Tensor& x) {
+         if (x.dim() < 2 || x.numel() == x.size(1) || !x.requires_grad()) return std::vector<Tensor>{x * 1};
+         const ad::Shape channels{x.size(1)};
+         const Tensor weight = (ad::ones(channels, x.dtype()) * 0.7).detach().requires_grad_(),
+                      bias = ad::zeros(channels, x.dtype()).requires_grad_();
+         const Tensor y = ad::relu(ad::batch_norm(x * 2 + 1, {}, {}, weight, bias, true, 0.1, 1e-5));
+         ad::sum(y * ad::sin(y.detach() * 3)).backward();
+         return std::vector<Tensor>{y.detach(), weight.grad(), bias.grad()};
+       }},
       {"layer_norm and its parameters",
        [](const Tensor& x) {
          if (x.dim() < 2 || x.size(-1) == 1 || !x.requires_grad()) return std::vector<Tensor>{x * 1};
@@ -330,6 +358,62 @@ TEST_CASE("programs made at random") {
         }
       }
       // Some of them are held, others stay inside.
+      std::vector<Tensor> results = {values.back()};
+      for (const Tensor& value : values)
+        if (pick(4) == 0) results.push_back(value * 1);
+      return results;
+    });
+  }
+}
+
+// Activations that lie channels-last, and reductions of all but their channels.
+TEST_CASE("programs made at random, of channels") {
+  std::mt19937 random(6);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int program = 0; program < 40; ++program) {
+    const unsigned seed = static_cast<unsigned>(random());
+    const ad::Shape shape{2 + below(3), 1 + below(program % 4 == 0 ? 30 : 5), 1 + below(9),
+                          program % 5 == 0 ? 500 + below(1000) : 3 + below(40)};
+    const Tensor values_of_x = ad::randn(shape).permute({0, 3, 1, 2}), other = ad::randn(values_of_x.shape());
+    ad::eval(values_of_x, other);
+    check_same("program " + std::to_string(program), values_of_x, [&](const Tensor& x) {
+      std::mt19937 choice(seed);
+      const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(choice() % n); };
+      const Tensor per_channel = ad::rand({1, x.size(1), 1, 1});
+      std::vector<Tensor> values = {x, per_channel};
+      if (program % 3 == 0) values.push_back(other);  // it lies row-major
+      for (int i = 0; i < 25; ++i) {
+        const Tensor &a = values[pick(values.size())], &b = values[pick(values.size())];
+        switch (pick(9)) {
+          case 0:
+            values.push_back(a + b);
+            break;
+          case 1:
+            values.push_back(a * b * 0.5f);
+            break;
+          case 2:
+            values.push_back(ad::tanh(a) + x);
+            break;
+          case 3:
+            values.push_back(ad::where(a > b, a, b));
+            break;
+          case 4:
+            values.push_back(ad::sum(a * 0.01f, {0, 2, 3}, true));
+            break;
+          case 5:
+            values.push_back(a - ad::amax(a.detach(), {0, 2, 3}, true));
+            break;
+          case 6:
+            values.push_back(ad::reshape(ad::mean(a * x, {0, 2, 3}), per_channel.shape()));
+            break;
+          case 7:
+            values.push_back(ad::sum(a, 1, true) * 0.1f);
+            break;
+          default:
+            values.push_back(ad::broadcast_to(a * 1.5f, ad::broadcast_shapes(a.shape(), x.shape())));
+            break;
+        }
+      }
       std::vector<Tensor> results = {values.back()};
       for (const Tensor& value : values)
         if (pick(4) == 0) results.push_back(value * 1);

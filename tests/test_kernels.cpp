@@ -1241,13 +1241,23 @@ TEST_CASE("gather and scatter_add against naive indexing") {
         }
         int64_t bad = -7;
         const k::View index_view{index.data(), index_strides};
-        CHECK(
-            k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, c.index, index_view, got.data(), &bad));
+        CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int64, c.index, index_view,
+                        got.data(), &bad));
+        CHECK(same_bits(got, want));
+        std::vector<int32_t> narrow(index.begin(), index.end());
+        const k::View narrow_view{narrow.data(), index_strides};
+        std::fill(got.begin(), got.end(), T(77));
+        CHECK(k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int32, c.index, narrow_view,
+                        got.data(), &bad));
         CHECK(same_bits(got, want));
         const bool sums_it = sizeof(T) > 1;
         if (sums_it) {
-          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), c.index, index_view,
+          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int64, c.index, index_view,
                                {source.data(), source_strides}, &bad));
+          CHECK(same_bits(sums, want_sums));
+          sums = input;
+          CHECK(k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int32, c.index,
+                               narrow_view, {source.data(), source_strides}, &bad));
           CHECK(same_bits(sums, want_sums));
         }
         CHECK(bad == -7);
@@ -1265,16 +1275,16 @@ TEST_CASE("gather and scatter_add against naive indexing") {
             ++first_bad;
           std::fill(got.begin(), got.end(), T(77));
           bad = -7;
-          CHECK(!k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, c.index, broken_view, got.data(),
-                           &bad));
+          CHECK(!k::gather(sizeof(T), c.dim, c.input, {input.data(), input_strides}, adjoint::int64, c.index,
+                           broken_view, got.data(), &bad));
           CHECK(bad == first_bad);
           CHECK(got[static_cast<std::size_t>(first_bad)] == T(77));
           CHECK(got.back() == T(77));
           CHECK(same_bits(got.data(), want.data(), static_cast<std::size_t>(first_bad) * sizeof(T)));
           if (sums_it) {
             bad = -7;
-            CHECK(!k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), c.index, broken_view,
-                                  {source.data(), source_strides}, &bad));
+            CHECK(!k::scatter_add(adjoint::dtype_of<T>(), c.dim, c.input, sums.data(), adjoint::int64, c.index,
+                                  broken_view, {source.data(), source_strides}, &bad));
             CHECK(bad == first_bad);
           }
         }
@@ -1591,6 +1601,63 @@ TEST_CASE("small matrix products, for every instruction set, write their result 
               CAPTURE(n);
               CAPTURE(depth);
               CHECK(right);
+            }
+  });
+}
+
+TEST_CASE("packed matrix products, for every instruction set") {
+  for_types<float, double>([](auto zero) {
+    using T = decltype(zero);
+    std::mt19937_64 engine(63);
+    std::normal_distribution<double> normal;
+    for (const k::Table* table : tables())
+      for (int64_t m : {1, 3, 6, 13, 101})
+        for (int64_t n : {1, 7, 8, 17, 33, 1030})
+          for (int64_t depth : {1, 5, 257, 520})
+            for (int layout = 0; layout < 4; ++layout) {
+              if (m * n * depth > 20'000'000) continue;
+              std::vector<T> a(static_cast<std::size_t>(m * depth)), b(static_cast<std::size_t>(depth * n));
+              for (T& v : a) v = static_cast<T>(normal(engine));
+              for (T& v : b) v = static_cast<T>(normal(engine));
+              const k::Matrix ma = layout & 1 ? k::Matrix{a.data(), 1, m} : k::Matrix{a.data(), depth, 1},
+                              mb = layout & 2 ? k::Matrix{b.data(), 1, depth} : k::Matrix{b.data(), n, 1};
+              const int64_t step = n + 3, columns = std::min(k::kProductColumns, (n + 31) / 32 * 32);
+              // Exactly as large as they must be, so that the sanitizer sees a step beyond.
+              std::vector<T> c(static_cast<std::size_t>((m - 1) * step + n), kNan<T>),
+                  workspace(static_cast<std::size_t>(k::kProductDepth * (k::kProductRows + columns)), kNan<T>);
+              const auto multiply = table->packed_matmul[static_cast<int>(adjoint::dtype_of<T>())];
+              multiply(m, n, depth, ma, mb, c.data(), step, workspace.data());
+              bool right = true, is_alone = true;
+              for (int64_t i = 0; i < m; ++i) {
+                for (int64_t j = 0; j < n; ++j) {
+                  if (m * n * depth > 100'000 && (i * n + j) % 97 != 0) continue;  // some of them
+                  Exact sum = 0, size = 0;
+                  for (int64_t p = 0; p < depth; ++p) {
+                    const Exact term =
+                        static_cast<Exact>(a[static_cast<std::size_t>(i * ma.row_stride + p * ma.column_stride)]) *
+                        b[static_cast<std::size_t>(p * mb.row_stride + j * mb.column_stride)];
+                    sum += term, size += std::fabs(term);
+                  }
+                  right &= std::fabs(c[static_cast<std::size_t>(i * step + j)] - sum) <=
+                           static_cast<Exact>(depth) * std::numeric_limits<T>::epsilon() / 2 * size;
+                }
+                for (int64_t j = n; j < step && i + 1 < m; ++j)
+                  is_alone &= std::isnan(c[static_cast<std::size_t>(i * step + j)]);
+              }
+              // A part of it has the same bits.
+              std::vector<T> part(static_cast<std::size_t>(n));
+              const k::Matrix last{&a[static_cast<std::size_t>((m - 1) * ma.row_stride)], ma.row_stride,
+                                   ma.column_stride};
+              multiply(1, n, depth, last, mb, part.data(), n, workspace.data());
+              const bool same = std::equal(part.begin(), part.end(), c.end() - n);
+              CAPTURE(std::string(table->name));
+              CAPTURE(m);
+              CAPTURE(n);
+              CAPTURE(depth);
+              CAPTURE(layout);
+              CHECK(right);
+              CHECK(is_alone);
+              CHECK(same);
             }
   });
 }

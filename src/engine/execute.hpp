@@ -117,6 +117,8 @@ void execute_iota(Node& node);
 
 /// [b.., m, k] x [b.., k, n].
 void execute_matmul(Node& node);
+/// The first of a value's matrices.
+kernels::Matrix last_two_dims(const Node& node) noexcept;
 
 // -- convolutions and pooling of [N, C, H, W] -------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ void execute_pooling(Node& node) {
     switch (kind) {
       case Pooling::largest_positions:
         return kernels::largest_positions(input.dtype, first, last, from[1], rows.windows, columns.windows,
-                                          source.data(), static_cast<std::int64_t*>(node.value.data));
+                                          source.data(), static_cast<std::int32_t*>(node.value.data));
       case Pooling::sum:
         return kernels::sum_windows(node.dtype, first, last, from[1], rows.windows, columns.windows, source.data(),
                                     node.value.data);

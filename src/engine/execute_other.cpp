@@ -21,7 +21,11 @@ kernels::View view_of(const Node& node, const MemoryOrder& order) {
   const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
   const Shape shape = order.apply(index.shape);
   std::int64_t value = 0;
-  kernels::load(sizeof value, shape, view_of(index, order), position, 1, &value);
+  std::int32_t narrow = 0;
+  const bool is_narrow = index.dtype == int32;
+  kernels::load(size_of(index.dtype), shape, view_of(index, order), position, 1,
+                is_narrow ? static_cast<void*>(&narrow) : &value);
+  if (is_narrow) value = narrow;
   Dims at = shape;
   for (int i = shape.size() - 1; i >= 0; --i) {
     at[i] = position % shape[i];
@@ -45,7 +49,7 @@ void execute_gather(Node& node) {
   allocate_in_order(node, order);
   std::int64_t bad = 0;
   if (!kernels::gather(size_of(node.dtype), order.position(dim), order.apply(input.shape), view_of(input, order),
-                       order.apply(index.shape), view_of(index, order), node.value.data, &bad))
+                       index.dtype, order.apply(index.shape), view_of(index, order), node.value.data, &bad))
     throw_bad_index(node, index, order, bad);
 }
 
@@ -57,7 +61,7 @@ void execute_scatter_add(Node& node) {
   copy_row_major(size_of(node.dtype), order.apply(node.shape), input.value.data, order.apply(input.value.strides),
                  node.value.data);
   std::int64_t bad = 0;
-  if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data,
+  if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data, index.dtype,
                             order.apply(index.shape), view_of(index, order), view_of(source, order), &bad))
     throw_bad_index(node, index, order, bad);
 }
@@ -136,33 +140,47 @@ void execute_iota(Node& node) {
                 adjoint::numel(node.shape), node.value.data);
 }
 
+kernels::Matrix last_two_dims(const Node& node) noexcept {
+  const int rank = node.shape.size();
+  return {node.value.data, node.value.strides[rank - 2], node.value.strides[rank - 1]};
+}
+
 void execute_matmul(Node& node) {
   const Node &a = *node.input(0), &b = *node.input(1);
   node.allocate_value();
   const int rank = node.shape.size();
   const std::int64_t m = node.shape[rank - 2], n = node.shape[rank - 1], k = a.shape[rank - 1];
   const auto element = static_cast<std::int64_t>(size_of(node.dtype));
-  kernels::Matrix left{a.value.data, a.value.strides[rank - 2], a.value.strides[rank - 1]};
-  kernels::Matrix right{b.value.data, b.value.strides[rank - 2], b.value.strides[rank - 1]};
+  const kernels::Matrix left = last_two_dims(a), right = last_two_dims(b);
   std::int64_t batch = 1;
   for (int i = 0; i < rank - 2; ++i) batch *= node.shape[i];
   if (batch == 0 || m == 0 || n == 0) return;
-  Storage* scratch = nullptr;
-  if (const std::size_t bytes = kernels::matmul_scratch(node.dtype, m, n, k, left, right))
-    scratch = Storage::allocate(bytes);
-  for (std::int64_t i = 0; i < batch; ++i) {
-    std::int64_t at_a = 0, at_b = 0;
-    for (std::int64_t d = rank - 3, rest = i; d >= 0; --d) {
-      const std::int64_t position = rest % node.shape[static_cast<int>(d)];
-      rest /= node.shape[static_cast<int>(d)];
-      at_a += position * a.value.strides[static_cast<int>(d)];
-      at_b += position * b.value.strides[static_cast<int>(d)];
+  // Many products are spread over the threads; one, or a few large ones, are so within.
+  constexpr std::int64_t worth_a_chunk = std::int64_t{1} << 18;
+  const bool is_many = batch > 1 && m * n < 8 * worth_a_chunk / std::max<std::int64_t>(k, 1);
+  const std::int64_t per_chunk = !is_many ? batch : worth_a_chunk / std::max<std::int64_t>(m * n * k, 1) + 1;
+  const std::int64_t chunks = (batch + per_chunk - 1) / per_chunk;
+  const std::size_t bytes = (kernels::matmul_scratch(node.dtype, m, n, k, left, right) + 63) / 64 * 64;
+  Storage* const scratch = bytes > 0 ? Storage::allocate(bytes * static_cast<std::size_t>(team_size(chunks))) : nullptr;
+  parallel_for_team(chunks, [&](std::int64_t chunk, int thread) {
+    for (std::int64_t i = chunk * per_chunk; i < std::min(batch, (chunk + 1) * per_chunk); ++i) {
+      std::int64_t at_a = 0, at_b = 0;
+      for (std::int64_t d = rank - 3, rest = i; d >= 0; --d) {
+        const std::int64_t position = rest % node.shape[static_cast<int>(d)];
+        rest /= node.shape[static_cast<int>(d)];
+        at_a += position * a.value.strides[static_cast<int>(d)];
+        at_b += position * b.value.strides[static_cast<int>(d)];
+      }
+      const auto moved = [&](kernels::Matrix x, std::int64_t at) {
+        x.data = static_cast<const std::byte*>(x.data) + at * element;
+        return x;
+      };
+      kernels::matmul(
+          node.dtype, m, n, k, moved(left, at_a), moved(right, at_b),
+          static_cast<std::byte*>(node.value.data) + i * m * n * element,
+          scratch ? static_cast<std::byte*>(scratch->data()) + static_cast<std::size_t>(thread) * bytes : nullptr);
     }
-    left.data = static_cast<const std::byte*>(a.value.data) + at_a * element;
-    right.data = static_cast<const std::byte*>(b.value.data) + at_b * element;
-    kernels::matmul(node.dtype, m, n, k, left, right, static_cast<std::byte*>(node.value.data) + i * m * n * element,
-                    scratch ? scratch->data() : nullptr);
-  }
+  });
   if (scratch) scratch->drop_ref();
 }
 

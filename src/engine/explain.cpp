@@ -216,12 +216,13 @@ class Listing {
   std::string title_of(const Node& node) const {
     const auto execute = node.operation->execute;
     if (execute == execute_matmul) {
-      const Node& a = *node.input(0);
       const int rank = node.shape.size();
-      const std::int64_t m = node.shape[rank - 2], n = node.shape[rank - 1], k = a.shape[rank - 1];
+      const std::int64_t m = node.shape[rank - 2], n = node.shape[rank - 1], k = node.input(0)->shape[rank - 1];
       const std::int64_t batch = m && n ? numel(node.shape) / (m * n) : 0;
-      return std::string("matrix product by ") + kernels::matmul_library(node.dtype, m, n, k) + ", " +
-             (batch == 1 ? "" : std::to_string(batch) + " times ") + "m = " + std::to_string(m) +
+      return std::string("matrix product by ") +
+             kernels::matmul_library(node.dtype, m, n, k, last_two_dims(*node.input(0)),
+                                     last_two_dims(*node.input(1))) +
+             ", " + (batch == 1 ? "" : std::to_string(batch) + " times ") + "m = " + std::to_string(m) +
              ", n = " + std::to_string(n) + ", k = " + std::to_string(k);
     }
     if (execute == execute_convolution) {
@@ -273,7 +274,9 @@ class Listing {
     }
     std::vector<std::string> names(p.values_.size());
     const auto at = [](int index) { return static_cast<std::size_t>(index); };
-    const auto buffer_of = [&](const Program::Value& value) { return "buffer " + std::to_string(value.buffer); };
+    const auto buffer_of = [&](const Program::Value& value) {
+      return value.local ? std::string("in a chain") : "buffer " + std::to_string(value.buffer);
+    };
     for (const Program::External& external : p.externals_) {
       const Node& node = *nodes[external.member]->input(external.input);
       const Program::Value& value = p.values_[at(external.value)];

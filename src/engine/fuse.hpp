@@ -50,7 +50,8 @@ class Steps {
  private:
   struct Group {
     const Shape* shape = nullptr;  // null: a single node
-    int row_dims = 0;              // how many of the last dims make a row; 0: not known yet
+    int row_dims = 0;              // how many dims make a row; 0: not known yet
+    int behind = 0;                // how many dims come after them in the shape (though not in memory)
     int members = 0;
     bool late = false, leaves = false;
     Repeated repeated;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/node.hpp"
+#include "engine/memory_order.hpp"
 
 #include <cstdint>
 
@@ -24,8 +25,8 @@ inline constexpr std::int64_t kLongestRow = 1 << 16;
 
 enum class Fusible : std::uint8_t { none, tile, reduction, columns, gather, scatter, random, same, reshape, broadcast };
 
-/// `columns` are reductions over all dims but the last, `gather` and `scatter` such along the last dim with one index
-/// for each row.
+/// `columns` are reductions over all dims but some that lie behind one another, `gather` and `scatter` such along the
+/// last dim with one index for each row.
 Fusible fusible_kind(const Node& node) noexcept;
 inline bool is_movement(Fusible kind) noexcept {
   return kind == Fusible::same || kind == Fusible::reshape || kind == Fusible::broadcast;
@@ -41,14 +42,18 @@ int row_dims_of(const Shape& rows, const Shape& shape) noexcept;
 bool has_value_per_row(const Shape& rows, const Shape& shape, int row_dims) noexcept;
 /// How many last dims a reduction goes over; 0: others, too many elements, or a single one.
 int reduced_row_dims(const Node& node) noexcept;
-/// How many last dims a reduction over all others leaves, which is then one of columns; 0: it is not so.
-int kept_row_dims(const Node& node) noexcept;
 
-/// What a member asks of its group by itself: a shape, and how many last dims make a row; 0: it leaves that open.
+/// What a member asks of its group by itself: a shape, and how many dims make a row; 0: it leaves that open. They are
+/// the last in memory, and but for columns the last of the shape.
 struct Rows {
   const Shape* shape;
   int dims;
+  int behind = 0;  // how many dims of the shape come after them
+  /// Whether these dims are the last in this order.
+  bool are_last(const MemoryOrder& order) const noexcept;
 };
+/// The dims that a reduction over all others leaves, which is then one of columns; dims = 0: it is not so.
+Rows kept_rows(const Node& node) noexcept;
 Rows rows_of(const Node& node, Fusible kind) noexcept;
 
 /// Whether a node is one of a group's, which are numbered by their marks.

@@ -29,17 +29,19 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   program.late_ = late;
   Program::for_lists(program, [](auto& list) { list.clear(); });
   program.columns_bytes_ = 0;
-  program.buffers_ = 0;
+  program.buffers_ = program.local_buffers_ = program.reductions_ = 0;
   widest_ = 1;
   period_ = 1;
   if (!prepare()) return false;
   for (int i = 0; i < count_; ++i)
     if (!translate(i)) return false;
+  order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
     for (int k = 0; k < program.instructions_[at].inputs; ++k)
       last_use_[program.instructions_[at].input[k]] = static_cast<std::int16_t>(at);
   find_materialized();
   place_results();
+  find_chains();
   assign_buffers();
   cut_blocks();
   find_interior();
@@ -50,7 +52,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
 bool Planner::prepare() {
   shape_ = nullptr;
   row_dims_ = 0;
-  int column_dims = 0;
+  column_rows_ = {nullptr, 0};
   for (int i = 0; i < count_; ++i) {
     Node& node = *nodes_[i];
     node.mark = i;
@@ -60,7 +62,8 @@ bool Planner::prepare() {
     const Rows rows = rows_of(node, kind);
     if (rows.dims == 0) continue;
     shape_ = rows.shape;
-    (kind == Fusible::columns ? column_dims : row_dims_) = rows.dims;
+    if (kind == Fusible::columns) column_rows_ = rows;
+    else row_dims_ = rows.dims;
   }
   if (!shape_) {
     // The largest; another shape has one value for each of its rows.
@@ -70,8 +73,8 @@ bool Planner::prepare() {
   for (int i = 0; i < count_ && row_dims_ == 0; ++i)
     if (nodes_[i]->shape != *shape_ && fusible_kind(*nodes_[i]) != Fusible::columns)
       row_dims_ = row_dims_of(nodes_[i]->shape, *shape_);
-  rows_for_columns_ = row_dims_ == 0 && column_dims != 0;
-  if (row_dims_ == 0) row_dims_ = column_dims;
+  rows_for_columns_ = row_dims_ == 0 && column_rows_.dims != 0;
+  if (row_dims_ == 0) row_dims_ = column_rows_.dims;
 
   // Movement of what is computed already costs nothing, and makes it an input like others.
   for (int i = 0; i < count_; ++i) {
@@ -86,8 +89,8 @@ bool Planner::prepare() {
   program_->memory_shape_ = order_.apply(*shape_);
   program_->strides_of_results_ = order_.strides(*shape_);
   program_->has_rows_ = row_dims_ != 0;
-  program_->length_ = row_length(*shape_, row_dims_);
-  program_->rows_shape_ = Shape(shape_->begin(), shape_->end() - row_dims_);
+  program_->length_ = row_length(program_->memory_shape_, row_dims_);
+  program_->rows_shape_ = Shape(program_->memory_shape_.begin(), program_->memory_shape_.end() - row_dims_);
   program_->rows_ = numel(program_->rows_shape_);
   program_->one_row_ = program_->has_rows_ && program_->length_ > kLongestBlock / 2;
   program_->is_long_ = program_->has_rows_ && program_->length_ > kLongestBlock;
@@ -95,14 +98,19 @@ bool Planner::prepare() {
 }
 
 /// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
-/// are computed one by one; those with a value for each row have to lie row-major.
+/// are computed one by one; those with a value for each row have to lie row-major. Where there are rows for columns
+/// alone, these are reduced afterwards unless rows are the last dims in memory.
 bool Planner::find_order() {
   order_ = MemoryOrder(shape_->size());
   const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
   bool any_other = false;  // than row-major
+  bool any_of_shape = false;
+  const Node* columns = nullptr;  // what the first of them is read from, when that is in memory
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
     if (node.value.data) continue;  // moved already: an input
+    any_of_shape |= is_of_shape(node);
+    if (!columns && fusible_kind(node) == Fusible::columns && !is_inside(node.input(0))) columns = node.input(0);
     for (int k = 0; k < node.input_count(); ++k) {
       const Node& input = *node.input(k);
       if (is_inside(&input) || input.shape != node.shape || is_row_major(input.shape, input.value.strides)) continue;
@@ -110,10 +118,10 @@ bool Planner::find_order() {
       else if (!MemoryOrder(input.shape, input.value.strides).is_row_major()) return false;
     }
   }
-  if (!any_other) return true;
+  if (!any_of_shape && columns) order_ = MemoryOrder(columns->shape, columns->value.strides);
   bool known = false;
   MemoryOrder order_of_member[kMostMembers];
-  for (int i = 0; i < count_; ++i) {
+  for (int i = 0; i < count_ && any_other; ++i) {
     const Node& node = *nodes_[i];
     if (!is_of_shape(node)) continue;
     MemoryOrder order(node.shape.size());
@@ -127,15 +135,15 @@ bool Planner::find_order() {
     else if (order != order_) return false;
     known = true;
   }
-  if (rows_for_columns_ && !order_.is_row_major()) row_dims_ = 0;  // then they are reduced afterwards
-  return row_dims_ == 0 || order_.is_row_major();
+  if (rows_for_columns_ && !column_rows_.are_last(order_)) row_dims_ = 0;
+  return row_dims_ == 0 || rows_for_columns_ || order_.is_row_major();
 }
 
 int Planner::new_value(bool per_row, std::size_t element) {
   const auto index = static_cast<int>(program_->values_.size());
   const std::int64_t row_bytes = static_cast<std::int64_t>(element) * (per_row ? 1 : program_->length_);
   program_->values_.push_back(
-      {row_bytes, Place::buffer, per_row, false, static_cast<std::uint8_t>(element), kNone, kNone});
+      {row_bytes, Place::buffer, per_row, false, false, static_cast<std::uint8_t>(element), kNone, kNone});
   expanded_[index] = last_use_[index] = kNone;
   loaded_[index] = false;
   return index;
@@ -244,11 +252,13 @@ int Planner::single_of(int member, int input_index, Form form) {
   const bool per_row = row_dims_ != 0 && form == Form::full && program_->length_ >= kShortestRow;
   if (is_inside(&input)) {
     const int index = member_value_[input.mark];
-    return per_row && value(index).per_row && form_of(input) == Form::kept ? index : kNone;
+    return per_row && value(index).per_row && form_of(input) != Form::removed ? index : kNone;
   }
   if (numel(input.shape) == 1)
     return program_->rows_ * program_->length_ > 1 ? value_of(member, input_index, Form::single) : kNone;
-  return per_row && row_dims_of(input.shape, *shape_) == row_dims_ ? value_of(member, input_index, Form::kept) : kNone;
+  return per_row && order_.is_row_major() && row_dims_of(input.shape, *shape_) == row_dims_
+             ? value_of(member, input_index, Form::kept)
+             : kNone;
 }
 
 /// Makes what is strided in memory lie in its buffer, from here on.
@@ -349,9 +359,12 @@ bool Planner::reduce_columns(int index) {
   const Node& input = *node.input(0);
   const auto accumulate = kernels::table().accumulate[node.operation->kernel][static_cast<int>(input.dtype)];
   const bool inside = is_inside(&input);
+  const auto lies_by_rows = [&] {
+    return input.shape == *shape_ && same_places(input.shape, input.value.strides, program_->strides_of_results_);
+  };
   if (row_dims_ == 0 || !accumulate ||
       (inside ? value(member_value_[input.mark]).per_row || value(member_value_[input.mark]).single
-              : !is_row_major(input.shape, input.value.strides))) {
+              : !lies_by_rows())) {
     afterwards_[index] = true;
     return !program_->late_ &&
            !(inside && has_bit(repeated_.unwritten(), input.mark));  // it may fail, and reads memory
@@ -472,17 +485,28 @@ void Planner::find_candidates(int at, const Node& node) {
 void Planner::assign_buffers() {
   // Where rows are cut into tiles, the next tile must find what it reads: a buffer is for elements of one size, since
   // those of another one would lie elsewhere, or for values that all tiles read.
+  constexpr int kLocal = kKindsOfBuffers - 1;
   int free_count[kKindsOfBuffers] = {};
-  int& buffers = program_->buffers_;
   const auto kind_of_buffer = [&](const Value& v) {
-    return !program_->is_long_ ? 0 : v.single || v.per_row ? 3 : kernels::size_index(v.element);
+    return v.local ? kLocal : !program_->is_long_ ? 0 : v.single || v.per_row ? 3 : kernels::size_index(v.element);
   };
   const auto take = [&](Value& v) {
     const int kind = kind_of_buffer(v);
+    int& buffers = kind == kLocal ? program_->local_buffers_ : program_->buffers_;
     v.buffer = free_count[kind] > 0 ? free_buffers_[kind][--free_count[kind]] : static_cast<std::int16_t>(buffers++);
-    widest_ = std::max<std::size_t>(widest_, v.element);
+    if (!v.local) widest_ = std::max<std::size_t>(widest_, v.element);
   };
-  const auto give_back = [&](const Value& v) {
+  // What all strips of a chain read, or what has its value behind the last of them, keeps its buffer until then.
+  const Program::Chain* chain = program_->chains_.data();
+  const Program::Chain* const last_chain = chain + program_->chains_.size();
+  std::int16_t kept[kMostValues];
+  int kept_count = 0;
+  const auto give_back = [&](std::int16_t index, int at) {
+    const Value& v = value(index);
+    if (chain != last_chain && at >= chain->first && (v.per_row || v.single)) {
+      kept[kept_count++] = index;
+      return;
+    }
     const int kind = kind_of_buffer(v);
     free_buffers_[kind][free_count[kind]++] = v.buffer;
   };
@@ -490,17 +514,21 @@ void Planner::assign_buffers() {
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
     const Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);
+    if (chain != last_chain && at == chain->last) {
+      ++chain;
+      while (kept_count > 0) give_back(kept[--kept_count], -1);
+    }
     if (Value& v = value(instruction.output); v.place != Place::memory) take(v);
     for (int k = 0; k < instruction.inputs; ++k) {
-      Value& v = value(instruction.input[k]);
+      const Value& v = value(instruction.input[k]);
       bool again = false;
       for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
       if (!again && v.buffer != kNone && v.place != Place::constant && last_use_[instruction.input[k]] == at)
-        give_back(v);
+        give_back(instruction.input[k], at);
     }
     // What nobody reads needs its buffer for this instruction alone.
-    if (Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
-      give_back(v);
+    if (const Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
+      give_back(instruction.output, at);
   }
 }
 
@@ -511,6 +539,8 @@ void Planner::cut_blocks() {
                                                      kShortestBlock, kLongestBlock);
   p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_))
                          : std::min(p.rows_, std::max<std::int64_t>(1, most / period_) * period_);
+  if (p.buffers_ == 0 && !p.chains_.empty() && !p.one_row_)  // nothing has to stay in the cache for another chain
+    p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, kGrain / p.length_));
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks, or, for columns, as many rows as are added up at a time.
   p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;

@@ -50,6 +50,7 @@ class Program {
   friend class Planner;
   friend class Listing;  // explain.cpp
   static constexpr std::int16_t kNone = -1;
+  static constexpr std::int64_t kLocalBytes = 256;  // a strip is no longer
   static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
 
   /// Where the elements of a value are, for a block.
@@ -64,6 +65,7 @@ class Program {
     Place place;
     bool per_row;  // one element for each row, else for each element of the shape
     bool single;   // all elements of a row are the same
+    bool local;    // in a chain's buffer: no instruction but the chain's reads it
     std::uint8_t element;
     std::int16_t buffer, strides;  // strides: of what is loaded
   };
@@ -92,6 +94,47 @@ class Program {
       Accumulation accumulate;
     };
   };
+  /// Instructions, one after another, that are executed together strip by strip: what one hands to the next stays in
+  /// registers, and what later ones read in a buffer of one strip, unless others read it as well.
+  struct Chain {
+    std::int16_t first, last;  // of instructions_
+    std::int16_t first_link, last_link;
+    bool by_row;   // else on the whole block
+    bool reduces;  // rows or columns
+  };
+  struct ChainLink {
+    void (*function)();
+    void (*first_row)();                         // where columns begin; else null
+    const kernels::Links::Reduction* reduction;  // of rows; else null
+    std::int16_t value[2];                       // of columns, the second is the instruction
+    std::int16_t output;                         // kNone: only handed on
+    std::int16_t ahead;                          // of what is fetched: blocks
+  };
+  /// What a thread executes chains with.
+  class Chains {
+   public:
+    /// `base`: where each value is. `scratch` has chain_bytes().
+    Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
+           std::byte* partial) noexcept;
+    /// On a block of rows.
+    void run(const Chain& chain, std::int64_t row, std::int64_t rows);
+
+   private:
+    static constexpr int kMostLinks = 2 * (2 * kMostMembers + kMostExternals) + kMostExternals;
+    std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
+    void bind(const Chain& chain, std::int64_t row) noexcept;
+    void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);
+
+    const Program& program_;
+    const Binding& binding_;
+    const kernels::Links* kernels_;
+    std::byte* const* base_;
+    std::byte *lanes_, *partial_;
+    std::int64_t lanes_bytes_;  // of a reduction
+    std::uint64_t bound_ = 0;   // chains whose links are
+    kernels::Link links_[kMostLinks];
+    std::int64_t step_[kMostLinks][3];  // from a row to the next: of operands, and of what is written
+  };
   /// A node that the group reads: an input of a member.
   struct External {
     std::int16_t member, input, value;
@@ -117,9 +160,16 @@ class Program {
   std::byte* columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
                         std::int64_t row) const noexcept;
   void finish_columns(const Binding& binding, std::byte* partial) const;
+  /// What a thread needs for a block.
+  std::int64_t block_bytes() const noexcept { return buffer_bytes_ * buffers_ + chain_bytes(); }
+  std::int64_t chain_bytes() const noexcept;
   template <bool is_long>  // is_long_
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
                std::byte* partial) const;
+  /// Whether a chain reads one element for all of a row.
+  bool is_one_for_row(const Value& value) const noexcept {
+    return value.per_row || (value.single && (is_long_ || value.row_bytes == 0));
+  }
   /// Whether an instruction of a long row goes tile by tile.
   bool is_cut(const Instruction& instruction) const noexcept {
     using Kind = Instruction::Kind;
@@ -141,6 +191,8 @@ class Program {
     visit(self.constants_);
     visit(self.indices_);
     visit(self.columns_);
+    visit(self.chains_);
+    visit(self.links_);
     visit(self.results_);
     visit(self.candidates_);
     visit(self.moved_);
@@ -154,7 +206,8 @@ class Program {
   bool is_long_ = false;   // and longer than a tile
   bool row_major_ = true;
   bool closed_ = false;
-  int buffers_ = 0;
+  int buffers_ = 0, local_buffers_ = 0;
+  int reductions_ = 0;  // the most of a chain
   MemberBits interior_ = 0;
   Shape memory_shape_;                              // of the group, in the order in memory
   Shape rows_shape_;                                // the dims before a row
@@ -171,7 +224,9 @@ class Program {
   std::vector<std::int16_t> constants_;  // values
   std::vector<std::int16_t> indices_;    // values
   std::vector<std::int16_t> columns_;    // instructions
-  std::int64_t columns_bytes_ = 0;       // of one block of rows' sums of all of them
+  std::vector<Chain> chains_;
+  std::vector<ChainLink> links_;
+  std::int64_t columns_bytes_ = 0;  // of one block of rows' sums of all of them
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
@@ -234,6 +289,13 @@ class Planner {
   void find_materialized();
   void find_candidates(int at, const Node& node);
   void place_results();
+  bool can_be_linked(int at, int chain_begin);
+  template <class Visit>
+  void for_chains(const Visit& visit);
+  void order_chains();
+  void order_chain(int first, int last);
+  void find_chains();
+  void link_chain(int first, int last, bool fetch);
   void assign_buffers();
   void cut_blocks();
   void find_interior();
@@ -244,7 +306,8 @@ class Planner {
   Program* program_;
   const Shape* shape_;  // of the group
   int row_dims_;
-  bool rows_for_columns_;  // there are rows for the sake of columns alone
+  Rows column_rows_;       // of the members that are columns
+  bool rows_for_columns_;  // there are rows for the sake of these alone
   MemoryOrder order_{0};
   std::size_t widest_;
   std::int64_t period_;  // elements, without rows: blocks begin at multiples of it
@@ -260,7 +323,7 @@ class Planner {
   std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
   bool loaded_[kMostValues];
   bool materialized_[kMostMembers], afterwards_[kMostMembers];
-  static constexpr int kKindsOfBuffers = 4;
+  static constexpr int kKindsOfBuffers = 5;
   std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];
 };
 

@@ -48,7 +48,7 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
     }
     if (!node.value.data) {
       node.allocate_value();
-      if (!row_major_ && !values_[static_cast<std::size_t>(result.value)].per_row)
+      if (!row_major_ && values_[static_cast<std::size_t>(result.value)].row_bytes != 0)  // else it is of columns
         node.value.strides = strides_of_results_;
     }
     binding.data[static_cast<std::size_t>(result.value)] = static_cast<std::byte*>(node.value.data);
@@ -104,8 +104,11 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
   const Instruction* const instructions = instructions_.data();
   const auto instruction_count = static_cast<int>(instructions_.size());
   std::byte* base[kMostValues];
+  std::byte* const scratch = buffers + buffers_ * buffer_bytes_;  // of chains
   for (std::size_t i = 0; i < values_.size(); ++i)
-    base[i] = values[i].place == Place::memory ? binding.data[i] : buffers + values[i].buffer * buffer_bytes_;
+    base[i] = values[i].place == Place::memory ? binding.data[i]
+              : values[i].local                ? scratch + values[i].buffer * kLocalBytes
+                                               : buffers + values[i].buffer * buffer_bytes_;
   // Loads n elements from the given one of a row (or, with one for each row, of the rows) on.
   const auto load = [&](int index, std::int64_t row, std::int64_t from, std::int64_t n) {
     const Value& value = values[index];
@@ -126,18 +129,26 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
     const Value& value = values[index];
     load(index, first_row, 0, is_long && value.single ? kTile : value.per_row ? rows : rows * length_);
   }
+  Chains chains(*this, binding, base, scratch, partial);
   for (std::int64_t row = first_row; row < last_row; row += block_) {
     const std::int64_t rows = std::min(block_, last_row - row), full = rows * length_;
+    std::size_t chain = 0;
     for (int begin = 0, end = 0; begin < instruction_count; begin = end) {
+      const int next_chain = chain < chains_.size() ? chains_[chain].first : instruction_count;
+      if (begin == next_chain) {
+        chains.run(chains_[chain], row, rows);
+        end = chains_[chain++].last;
+        continue;
+      }
       // All on the whole block; of a row of many tiles, all that goes elementwise up to the next reduction tile by
       // tile.
       std::int64_t step = full;
-      end = instruction_count;
+      end = next_chain;
       if (is_long) {
         end = begin + 1;
         if (is_cut(instructions[begin])) {
           step = kTile;
-          while (end < instruction_count && is_cut(instructions[end])) ++end;
+          while (end < next_chain && is_cut(instructions[end])) ++end;
         }
       }
       for (std::int64_t offset = 0; offset < full; offset += step) {
@@ -229,11 +240,11 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
 
 std::size_t Program::buffer_bytes() const noexcept {
   const std::int64_t partial = columns_.empty() ? 0 : (rows_ - 1) / kColumnRows * columns_bytes_;
-  return static_cast<std::size_t>(buffer_bytes_ * buffers_ * team_size(chunks_) + partial);
+  return static_cast<std::size_t>(block_bytes() * team_size(chunks_) + partial);
 }
 
 void Program::compute(const Binding& binding, std::byte* buffers) const {
-  const std::int64_t bytes = buffer_bytes_ * buffers_;  // of a thread
+  const std::int64_t bytes = block_bytes();  // of a thread
   std::byte* const partial = buffers + bytes * team_size(chunks_);
   parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
     const std::int64_t first = chunk * per_chunk_, last = std::min(rows_, first + per_chunk_);

@@ -11,7 +11,9 @@ namespace adjoint::detail {
 namespace {
 
 bool has_index_per_row(const Node& node, const Shape& shape) noexcept {
-  return node.attributes<IndexAttributes>().dim + 1 == shape.size() && row_dims_of(node.input(1)->shape, shape) == 1;
+  const Node& index = *node.input(1);
+  return index.dtype == int64 && node.attributes<IndexAttributes>().dim + 1 == shape.size() &&
+         row_dims_of(index.shape, shape) == 1;
 }
 
 }  // namespace
@@ -19,7 +21,7 @@ bool has_index_per_row(const Node& node, const Shape& shape) noexcept {
 Fusible fusible_kind(const Node& node) noexcept {
   const auto execute = node.operation->execute;
   if (execute == execute_elementwise || execute == execute_cast) return Fusible::tile;
-  if (execute == execute_reduction) return kept_row_dims(node) != 0 ? Fusible::columns : Fusible::reduction;
+  if (execute == execute_reduction) return kept_rows(node).dims != 0 ? Fusible::columns : Fusible::reduction;
   if (execute == execute_alias) return node.cell ? Fusible::none : Fusible::same;
   if (execute == execute_reshape) return Fusible::reshape;
   if (execute == execute_broadcast) return Fusible::broadcast;
@@ -63,19 +65,30 @@ int reduced_row_dims(const Node& node) noexcept {
   return length > 1 && length <= kLongestRow ? row_dims : 0;
 }
 
-int kept_row_dims(const Node& node) noexcept {
+bool Rows::are_last(const MemoryOrder& order) const noexcept {
+  const int rank = shape->size(), first = rank - behind - dims;
+  for (int i = 0; i < dims; ++i)
+    if (order.position(first + i) != rank - dims + i) return false;
+  return true;
+}
+Rows kept_rows(const Node& node) noexcept {
   const Shape& shape = node.input(0)->shape;
-  const auto& [dims, keepdim] = node.attributes<ReduceAttributes>();
+  const Rows none{&shape, 0};
+  const std::uint32_t dims = node.attributes<ReduceAttributes>().dims;
   const auto reduce = static_cast<kernels::Reduce>(node.operation->kernel);
-  if (reduce == kernels::Reduce::argmax || reduce == kernels::Reduce::argmin) return 0;
-  int first = 0;  // of those that stay
-  std::int64_t rows = 1;
-  for (; first < shape.size() && (shape[first] == 1 || dims >> first & 1); ++first) rows *= shape[first];
-  for (int i = first; i < shape.size(); ++i)
-    if (shape[i] != 1 && (dims >> i & 1)) return 0;
-  const int row_dims = shape.size() - first;
-  const std::int64_t length = row_length(shape, row_dims);
-  return rows > 1 && length >= kFewestColumns && length <= kLongestRow ? row_dims : 0;
+  if (reduce == kernels::Reduce::argmax || reduce == kernels::Reduce::argmin) return none;
+  const auto is_reduced = [&](int i) { return shape[i] != 1 && (dims >> i & 1); };
+  int first = 0, end = shape.size();  // of those that stay
+  std::int64_t rows = 1, length = 1;
+  for (; first < end && (shape[first] == 1 || is_reduced(first)); ++first) rows *= shape[first];
+  for (int i = first; i < end; ++i)
+    if (is_reduced(i)) end = i;
+    else length *= shape[i];
+  for (int i = end; i < shape.size(); ++i)
+    if (shape[i] != 1 && !is_reduced(i)) return none;
+  if (rows == 1 || length < kFewestColumns || length > kLongestRow) return none;
+  while (end < shape.size() && shape[end - 1] == 1) --end;
+  return {&shape, end - first, shape.size() - end};
 }
 
 Rows rows_of(const Node& node, Fusible kind) noexcept {
@@ -83,7 +96,7 @@ Rows rows_of(const Node& node, Fusible kind) noexcept {
     case Fusible::reduction:
       return {&node.input(0)->shape, reduced_row_dims(node)};
     case Fusible::columns:
-      return {&node.input(0)->shape, kept_row_dims(node)};
+      return kept_rows(node);
     case Fusible::gather:
     case Fusible::scatter:
       return {&node.input(0)->shape, 1};
@@ -128,6 +141,32 @@ bool is_worth_merging(const Node& node, Fusible kind) noexcept {
   return numel(node.input(0)->shape) >= kFewestToMerge;
 }
 
+/// The order in which a node's value will lie in memory, as far as a look at what it is made of tells.
+MemoryOrder likely_order(const Node& start) noexcept {
+  constexpr int kMost = 16;  // nodes to look at
+  const Node* nodes[kMost] = {&start};
+  for (int at = 0, count = 1; at < count; ++at) {
+    const Node& node = *nodes[at];
+    const auto execute = node.operation->execute;
+    if (node.value.data) {
+      if (const MemoryOrder order(node.shape, node.value.strides); !order.is_row_major()) return order;
+    } else if ((execute == execute_convolution || execute == execute_pooling) && node.shape.size() >= 3) {
+      return {node.shape, channels_last_strides(node.shape)};
+    } else if (execute != execute_permute && execute != execute_reshape && execute != execute_reduction) {
+      for (int i = 0; i < node.input_count(); ++i)
+        if (node.input(i)->shape.size() == start.shape.size() && count < kMost) nodes[count++] = node.input(i);
+    }
+  }
+  return MemoryOrder(start.shape.size());
+}
+
+/// What a member asks of its group, but for columns that will not lie in rows.
+Rows likely_rows(const Node& node, Fusible kind) noexcept {
+  Rows rows = rows_of(node, kind);
+  if (rows.behind != 0 && !rows.are_last(likely_order(*node.input(0)))) rows.dims = 0;
+  return rows;
+}
+
 }  // namespace
 
 // -- Steps ------------------------------------------------------------------------------------------------------------
@@ -135,13 +174,15 @@ bool is_worth_merging(const Node& node, Fusible kind) noexcept {
 bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
   if (group.members >= kMostMembers) return false;
   const Shape& shape = *group.shape;
-  const auto with_rows = [&](int row_dims) {
-    if (row_dims == 0 || (group.row_dims != 0 && group.row_dims != row_dims)) return false;
-    if (row_length(shape, row_dims) > kLongestRow) return false;
+  const auto with_rows = [&](int row_dims, int behind = 0) {
+    if (row_dims == 0 || (group.row_dims != 0 && (group.row_dims != row_dims || group.behind != behind))) return false;
+    if (behind == 0 && row_length(shape, row_dims) > kLongestRow) return false;
     group.row_dims = row_dims;
+    group.behind = behind;
     return true;
   };
-  const auto is_per_row = [&] { return group.row_dims != 0 && has_value_per_row(node.shape, shape, group.row_dims); };
+  const bool has_rows = group.row_dims != 0 && group.behind == 0;
+  const auto is_per_row = [&] { return has_rows && has_value_per_row(node.shape, shape, group.row_dims); };
   switch (kind) {
     case Fusible::tile:
     case Fusible::same:
@@ -153,15 +194,15 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
     case Fusible::gather:
     case Fusible::scatter:
     case Fusible::broadcast: {
-      const Rows rows = rows_of(node, kind);
-      return *rows.shape == shape && with_rows(rows.dims);
+      const Rows rows = likely_rows(node, kind);
+      return *rows.shape == shape && with_rows(rows.dims, rows.behind);
     }
     case Fusible::reshape: {
       const auto is_form = [&](const Shape& kept, const Shape& removed) {
         return row_dims_of(kept, shape) == group.row_dims && has_value_per_row(removed, shape, group.row_dims);
       };
       const Shape& input = node.input(0)->shape;
-      return group.row_dims != 0 && (is_form(node.shape, input) || is_form(input, node.shape));
+      return has_rows && (is_form(node.shape, input) || is_form(input, node.shape));
     }
     case Fusible::none:
       break;
@@ -186,7 +227,8 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     return step >= 0 && groups_[static_cast<std::size_t>(step)].shape &&
            join(groups_[static_cast<std::size_t>(step)], node, kind);
   };
-  // The first step, if any before the given one, that reads what the node is made of.
+  // The first step, if any before the given one, that reads what the node is made of. A single element is read again
+  // for nothing.
   const auto other_reader = [largest](const Node& start, int before) {
     constexpr int kMost = 16;  // nodes to look at
     const int most = largest < kFewestToMerge ? 1 : kMost;
@@ -195,7 +237,7 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     for (int at = 0; at < count; ++at)
       for (int i = 0; i < nodes[at]->input_count(); ++i) {
         const Node* input = nodes[at]->input(i);
-        if (input->schedule == Schedule::none) continue;
+        if (input->schedule == Schedule::none || (most > 1 && numel(input->shape) == 1)) continue;
         if (input->mark >= 0) other = std::max(other, input->mark);
         else if (count < most && fusible_kind(*input) != Fusible::none) nodes[count++] = input;
       }
@@ -219,10 +261,11 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
       node.mark = static_cast<std::int32_t>(groups_.size());
       Group group;
       const bool has_rows = kind == Fusible::reduction || kind == Fusible::columns || indexes_rows(kind);
-      const Rows rows = rows_of(node, kind);
+      const Rows rows = likely_rows(node, kind);
       if (numel(*rows.shape) > 0 && (kind == Fusible::tile || (has_rows && rows.dims != 0))) {
         group.shape = rows.shape;
         group.row_dims = rows.dims;
+        group.behind = rows.behind;
         group.late = reader >= 0 || node.cell;  // until it is known who reads it
       }
       groups_.push_back(group);
@@ -427,7 +470,7 @@ void Steps::merge_groups(const std::vector<Node*>& plan) {
   Merger merger(plan, steps);
   const auto fits = [](const Group& a, const Group& b) {
     return b.shape && !b.late && b.members > 0 && *a.shape == *b.shape && a.members + b.members <= kMostMembers &&
-           (a.row_dims == 0 || b.row_dims == 0 || a.row_dims == b.row_dims);
+           (a.row_dims == 0 || b.row_dims == 0 || (a.row_dims == b.row_dims && a.behind == b.behind));
   };
   bool any = false;
   const auto merge_one = [&](int step) {
@@ -462,7 +505,7 @@ void Steps::merge_groups(const std::vector<Node*>& plan) {
       ++tried;
       if (!is_related(other) || !merger.may_merge(step, other)) continue;
       merger.merge(other, step);
-      if (group.row_dims == 0) group.row_dims = from.row_dims;
+      if (group.row_dims == 0) group.row_dims = from.row_dims, group.behind = from.behind;
       group.members += from.members;
       from = Group{};
       return true;

@@ -34,12 +34,12 @@ std::int64_t last_or_zero(const Strides& strides) { return strides.empty() ? 0 :
 std::int64_t size_along(const Shape& shape, int dim) { return shape.empty() ? 1 : shape[dim]; }
 std::int64_t stride_along(const Strides& strides, int dim) { return strides.empty() ? 0 : strides[dim]; }
 
-template <class Bits>
+template <class Bits, class Position>
 bool gather_as(int dim, const Shape& input_shape, const View& input, const Shape& index_shape, const View& index,
                void* out, std::int64_t* bad) {
   using T = typename Bits::type;
   const T* source = static_cast<const T*>(input.data);
-  const auto* indices = static_cast<const std::int64_t*>(index.data);
+  const auto* indices = static_cast<const Position*>(index.data);
   T* output = static_cast<T*>(out);
   const std::int64_t size = size_along(input_shape, dim), step = stride_along(input.strides, dim);
   // The index moves the input along `dim`; the walk moves it along the others.
@@ -84,11 +84,11 @@ T plus(T a, T b) {
   }
 }
 
-template <class T>
+template <class T, class Position>
 bool scatter_add_as(int dim, const Shape& output_shape, void* out, const Shape& index_shape, const View& index,
                     const View& source, std::int64_t* bad) {
   const T* values = static_cast<const T*>(source.data);
-  const auto* indices = static_cast<const std::int64_t*>(index.data);
+  const auto* indices = static_cast<const Position*>(index.data);
   T* output = static_cast<T*>(out);
   Strides others = row_major_strides(output_shape);
   const std::int64_t size = size_along(output_shape, dim), step = stride_along(others, dim);
@@ -122,32 +122,46 @@ bool scatter_add_as(int dim, const Shape& output_shape, void* out, const Shape& 
   });
 }
 
-}  // namespace
-
-bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
-            const View& index, void* output, std::int64_t* bad) noexcept {
+template <class Position>
+bool gather_at(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
+               const View& index, void* output, std::int64_t* bad) {
   switch (element) {
     case 1:
-      return gather_as<Bits8>(dim, input_shape, input, index_shape, index, output, bad);
+      return gather_as<Bits8, Position>(dim, input_shape, input, index_shape, index, output, bad);
     case 4:
-      return gather_as<Bits32>(dim, input_shape, input, index_shape, index, output, bad);
+      return gather_as<Bits32, Position>(dim, input_shape, input, index_shape, index, output, bad);
     default:
-      return gather_as<Bits64>(dim, input_shape, input, index_shape, index, output, bad);
+      return gather_as<Bits64, Position>(dim, input_shape, input, index_shape, index, output, bad);
   }
 }
 
-bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
-                 const View& index, const View& source, std::int64_t* bad) noexcept {
+template <class Position>
+bool scatter_add_at(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
+                    const View& index, const View& source, std::int64_t* bad) {
   switch (dtype) {
     case float32:
-      return scatter_add_as<float>(dim, output_shape, output, index_shape, index, source, bad);
+      return scatter_add_as<float, Position>(dim, output_shape, output, index_shape, index, source, bad);
     case float64:
-      return scatter_add_as<double>(dim, output_shape, output, index_shape, index, source, bad);
+      return scatter_add_as<double, Position>(dim, output_shape, output, index_shape, index, source, bad);
     case int32:
-      return scatter_add_as<std::int32_t>(dim, output_shape, output, index_shape, index, source, bad);
+      return scatter_add_as<std::int32_t, Position>(dim, output_shape, output, index_shape, index, source, bad);
     default:
-      return scatter_add_as<std::int64_t>(dim, output_shape, output, index_shape, index, source, bad);
+      return scatter_add_as<std::int64_t, Position>(dim, output_shape, output, index_shape, index, source, bad);
   }
+}
+
+}  // namespace
+
+bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, Dtype index_dtype,
+            const Shape& index_shape, const View& index, void* output, std::int64_t* bad) noexcept {
+  const auto gather = index_dtype == int32 ? &gather_at<std::int32_t> : &gather_at<std::int64_t>;
+  return gather(element, dim, input_shape, input, index_shape, index, output, bad);
+}
+
+bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, Dtype index_dtype,
+                 const Shape& index_shape, const View& index, const View& source, std::int64_t* bad) noexcept {
+  const auto scatter = index_dtype == int32 ? &scatter_add_at<std::int32_t> : &scatter_add_at<std::int64_t>;
+  return scatter(dtype, dim, output_shape, output, index_shape, index, source, bad);
 }
 
 }  // namespace adjoint::kernels

@@ -10,6 +10,7 @@
 #include <adjoint/dtype.hpp>
 #include <adjoint/shape.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace adjoint::kernels {
@@ -67,7 +68,11 @@ struct Matrix {
 };
 /// The most elements that the right operand of Table::small_matmul may have.
 inline constexpr std::int64_t kSmallMatmul = 4096;
+/// What Table::packed_matmul copies at a time: blocks of so many rows of a, columns of b, and of the sum that they
+/// share.
+inline constexpr std::int64_t kProductRows = 96, kProductColumns = 1024, kProductDepth = 256;
 
+struct Links;
 /// One instruction set's kernels; a null entry means: not defined for this dtype.
 struct Table {
   const char* name;                          // "baseline", "avx2", "avx512"
@@ -86,16 +91,71 @@ struct Table {
   /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
   void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
   /// Where input[i] is above best[i], or the first NaN: best[i] = input[i], positions[i] = position. Reals.
-  void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int64_t position, void* best,
-                                   std::int64_t* positions);
+  void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int32_t position, void* best,
+                                   std::int32_t* positions);
   /// What `random` below does, from position `start` = offset + first on.
   void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
                                             std::int64_t high, std::int64_t n, void* output);
+  const Links& (*links)();  // below
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c);
+  /// The same for any sizes and strides, with rows of c `c_step` elements apart. Each element's bits depend on its own
+  /// row and column alone. `workspace` has at least kProductDepth * (kProductRows + n), n rounded up to multiples of 32
+  /// and at most kProductColumns, elements.
+  void (*packed_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
+                                     void* c, std::int64_t c_step, void* workspace);
 };
 const Table& table() noexcept;
+
+// -- chains: functions of float32 one after another, on strips of elements that stay in vector registers -------------
+
+/// One function of a chain. It takes the strip that the one before it made, or operands in memory, and hands on its
+/// result; some write it to memory too. The masks are applied to a strip's offset in bytes: 0 for a buffer of one
+/// strip, which each strip overwrites, else -1.
+struct Link {
+  void (*function)();
+  const std::byte* at[2];
+  std::byte* to;
+  std::int64_t mask[2], mask_to;
+};
+/// Where the operands are: in the strip, in memory, or a single element in memory for all.
+enum class Operands : std::uint8_t {
+  strip,
+  memory,
+  strip_memory,
+  memory_strip,
+  strip_single,
+  single_strip,
+  memory_memory,
+  memory_single,
+  single_memory,
+  strip_strip,
+  count_
+};
+inline constexpr int kOperandsCount = static_cast<int>(Operands::count_);
+/// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
+inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
+/// One instruction set's links; null where there is none. They give the bits that the kernels of Table give.
+struct Links {
+  std::int64_t strip;  // elements: a divisor of kLanes
+  /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
+  void (*run)(std::int64_t n, const Link* links);
+  void (*last)();
+  void (*fetch)();                                // brings its operand into the cache
+  void (*tile[kTileCount][kOperandsCount][2])();  // [1]: written to memory
+  /// For rows of n >= 2 * kLanes elements. The strip, of Operands::strip or Operands::memory, is handed on as it is.
+  struct Reduction {
+    void (*link[2])();  // adds to lanes, which `to` points to
+    /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
+    void (*start)(std::int64_t n, void* lanes);
+    /// Adds elements [done, n), fewer than a strip.
+    void (*add_rest)(std::int64_t n, std::int64_t done, const void* rest, void* lanes);
+    void (*finish)(std::int64_t n, void* lanes, void* output);
+    void (*column[2][2])();  // adds to a column for each element, which `to` points to; [1]: begins with the strip
+  } reduce[kReduceCount];
+};
+
 /// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
 const Table* table(const char* name) noexcept;
 
@@ -109,14 +169,14 @@ void load(std::size_t element, const Shape& shape, const View& source, std::int6
 //    position in `index`, and nothing after it is done -------------------------------------------------------------
 
 /// output[i][j][k] = input[i][index[i][j][k]][k] along dim `dim`; output is row-major of shape `index_shape`.
-/// Other dims of index_shape are no larger than input's. Index dtype int64. Returns false for an index outside [0,
-/// size).
-bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, const Shape& index_shape,
-            const View& index, void* output, std::int64_t* bad) noexcept;
+/// Other dims of index_shape are no larger than input's. Returns false for an index outside
+/// [0, size). The index has the dtype int64 or int32.
+bool gather(std::size_t element, int dim, const Shape& input_shape, const View& input, Dtype index_dtype,
+            const Shape& index_shape, const View& index, void* output, std::int64_t* bad) noexcept;
 /// output[i][index[i][j][k]][k] += source[i][j][k], in row-major order of index; output is row-major of output_shape.
 /// float32, float64, int64 and int32.
-bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, const Shape& index_shape,
-                 const View& index, const View& source, std::int64_t* bad) noexcept;
+bool scatter_add(Dtype dtype, int dim, const Shape& output_shape, void* output, Dtype index_dtype,
+                 const Shape& index_shape, const View& index, const View& source, std::int64_t* bad) noexcept;
 
 /// The positions of the k (1 <= k <= n) smallest of n elements, `stride` elements apart, in ascending order; or of the
 /// largest, in descending order. Of equals the first comes first; NaN are equal, and the largest. `scratch` has
@@ -146,16 +206,17 @@ void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::
 
 // -- matrix products ------------------------------------------------------------------------------------------------
 
-/// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros.
-/// Transposed and row-padded operands are read where they are; an operand that the library cannot read in place
-/// (neither stride 1, or a stride of 0) is first copied into `scratch`, of `matmul_scratch` bytes.
-/// float32 by oneDNN (dnnl_sgemm), float64 by CBLAS, both on the caller's OpenMP team.
+/// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros. Operands
+/// are read where they are, whatever their strides. By oneDNN (dnnl_sgemm, float32), CBLAS (float64), or kernels of
+/// ours, on the caller's OpenMP team. `scratch` has `matmul_scratch` bytes; without it a library is called, which must
+/// be able to read both operands: by rows or by columns.
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
             void* scratch);
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
                            const Matrix& b) noexcept;
 /// Who computes it: "oneDNN", "CBLAS" or "own kernel".
-const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
+const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
+                           const Matrix& b) noexcept;
 
 // -- convolutions; activations lie channels-last, row-major [batch, height, width, channels], and weights row-major
 //    [out, in / groups, kernel height, kernel width] ------------------------------------------------------------------
@@ -190,7 +251,7 @@ struct Windows {
 /// For images [first, last): the position, row * width + column, of the largest element of each window and channel (the
 /// first of equals; NaN wins).
 void largest_positions(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
-                       const Windows& columns, const void* x, std::int64_t* positions) noexcept;
+                       const Windows& columns, const void* x, std::int32_t* positions) noexcept;
 /// The sum of each window.
 void sum_windows(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
                  const Windows& columns, const void* x, void* sums) noexcept;

@@ -25,7 +25,7 @@ void for_windows(const Windows& rows, const Windows& columns, Visit visit) {
 }  // namespace
 
 void largest_positions(Dtype dtype, std::int64_t first, std::int64_t last, std::int64_t channels, const Windows& rows,
-                       const Windows& columns, const void* x, std::int64_t* positions) noexcept {
+                       const Windows& columns, const void* x, std::int32_t* positions) noexcept {
   const std::size_t element = size_of(dtype);
   const auto keep_larger = table().keep_larger[static_cast<int>(dtype)];
   // Some channels at a time, so that the largest so far stay at hand.
@@ -36,12 +36,13 @@ void largest_positions(Dtype dtype, std::int64_t first, std::int64_t last, std::
       const auto bytes = static_cast<std::size_t>(count) * element;
       for_windows(rows, columns, [&](std::int64_t to, std::int64_t from, bool is_first) {
         const void* pixel = at(x, (n * rows.size * columns.size + from) * channels + c, element);
-        std::int64_t* chosen = positions + (n * rows.count * columns.count + to) * channels + c;
+        std::int32_t* chosen = positions + (n * rows.count * columns.count + to) * channels + c;
+        const auto position = static_cast<std::int32_t>(from);
         if (is_first) {
           std::memcpy(best, pixel, bytes);
-          for (std::int64_t k = 0; k < count; ++k) chosen[k] = from;
+          for (std::int64_t k = 0; k < count; ++k) chosen[k] = position;
         } else {
-          keep_larger(count, pixel, from, best, chosen);
+          keep_larger(count, pixel, position, best, chosen);
         }
       });
     }

@@ -55,6 +55,10 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 /// A reduction's result seen with the reduced dims again, repeated to the input's shape.
 Tensor expand_reduced(const Tensor& result, std::uint32_t dims, const Shape& shape);
 
+/// gather and scatter_add of what fits together, with an index of int64 or int32.
+Tensor gathered(const Tensor& x, std::int64_t dim, const Tensor& index);
+Tensor scatter_added(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source);
+
 /// An image as a batch of one; throws ShapeError for what is neither.
 Tensor with_batch(const char* operation, const Tensor& x);
 /// Throws ValueError unless both numbers are at least `least`, and fit 32 bits. `shape` is the input's.

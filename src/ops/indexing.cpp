@@ -17,8 +17,8 @@ const Operation kGather{"gather",
                         {kReadsB},
                         nullptr,
                         [](const Recorded& at, int, const Tensor& g) {
-                          return scatter_add(zeros(at.input_shape(0), g.dtype()), at.attributes<IndexAttributes>().dim,
-                                             at.input(1), g);
+                          return scatter_added(zeros(at.input_shape(0), g.dtype()),
+                                               at.attributes<IndexAttributes>().dim, at.input(1), g);
                         }};
 const Operation kScatterAdd{"scatter_add",
                             Family::linear,
@@ -29,7 +29,7 @@ const Operation kScatterAdd{"scatter_add",
                             {kReadsB, 0, kReadsB},
                             nullptr,
                             [](const Recorded& at, int i, const Tensor& g) {
-                              return i == 0 ? g : gather(g, at.attributes<IndexAttributes>().dim, at.input(1));
+                              return i == 0 ? g : gathered(g, at.attributes<IndexAttributes>().dim, at.input(1));
                             }};
 const Operation kCheckedIndex{"checked_index", Family::non_differentiable, execute_checked_index, 0, true};
 const Operation kPositions{"index_positions", Family::non_differentiable, execute_positions, 0, true};
@@ -250,6 +250,14 @@ Tensor replaced(const Tensor& x, const Tensor& at, const Tensor& source) {
 }
 
 }  // namespace
+
+Tensor gathered(const Tensor& x, std::int64_t dim, const Tensor& index) {
+  return record(kGather, index.shape(), x.dtype(), {x, index}, IndexAttributes{dim});
+}
+Tensor scatter_added(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
+  return record(kScatterAdd, x.shape(), x.dtype(), {x, index, source}, IndexAttributes{dim});
+}
+
 }  // namespace detail
 
 using namespace detail;
@@ -262,7 +270,7 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int d = checked_dim("gather", dim, shape);
   const Tensor positions = as_index("gather", index);
   check_index_shape("gather", shape, positions.shape(), d);
-  return record(kGather, positions.shape(), x.dtype(), {x, positions}, IndexAttributes{d});
+  return gathered(x, d, positions);
 }
 
 Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
@@ -274,7 +282,7 @@ Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const
   const Tensor at = checked_scatter("scatter_add", x, d, index, source);
   if (x.dtype() == uint8 || x.dtype() == bool_)  // the kernel adds wider integers; these wrap around when cast back
     return cast(scatter_add(cast(x, int32), dim, at, cast(source, int32)), x.dtype());
-  return record(kScatterAdd, shape, x.dtype(), {x, at, source}, IndexAttributes{d});
+  return scatter_added(x, d, at, source);
 }
 
 Tensor scatter(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {

@@ -2,6 +2,7 @@
 #include "ops/common.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace adjoint {
@@ -96,16 +97,21 @@ Tensor mean_of_windows(const Tensor& x, const Windows& windows, const std::vecto
   return sums / cast_to(unsqueeze(tensor(rows), 1) * tensor(columns), x.dtype());
 }
 
+/// Indices in int32.
 ValuesIndices largest_of_windows(const char* operation, const Tensor& input, IntPair kernel_size,
                                  const MaxPool2dOptions& options) {
   const Tensor x = with_batch(operation, input);
   check_floating(operation, x);
   const auto& [attributes, shape] = checked(operation, x, kernel_size, options.stride.given.value_or(kernel_size),
                                             options.padding, options.dilation, options.ceil_mode);
-  Tensor indices = record(kLargestPositions, shape, int64, {x}, attributes);
-  Tensor values = reshape(gather(flatten(x, 2), 2, flatten(indices, 2)), shape);
-  if (input.dim() == 4) return {values, indices};
-  return {squeeze(values, 0), squeeze(indices, 0)};
+  if (x.shape()[2] * x.shape()[3] > std::numeric_limits<std::int32_t>::max())
+    throw ShapeError(std::string(operation) + ": the images of shape " + to_string(x.shape()) +
+                     " have more than 2^31 - 1 pixels each; positions in them are kept in 32 bits");
+  // What a derivative keeps takes half of the bytes that an index has elsewhere.
+  const Tensor positions = record(kLargestPositions, shape, int32, {x}, attributes);
+  const Tensor values = reshape(gathered(flatten(x, 2), 2, flatten(positions, 2)), shape);
+  if (input.dim() == 4) return {values, positions};
+  return {squeeze(values, 0), squeeze(positions, 0)};
 }
 
 }  // namespace
@@ -117,7 +123,8 @@ Tensor max_pool2d(const Tensor& x, IntPair kernel_size, const MaxPool2dOptions& 
   return largest_of_windows("max_pool2d", x, kernel_size, options).values;
 }
 ValuesIndices max_pool2d_with_indices(const Tensor& x, IntPair kernel_size, const MaxPool2dOptions& options) {
-  return largest_of_windows("max_pool2d_with_indices", x, kernel_size, options);
+  const auto& [values, positions] = largest_of_windows("max_pool2d_with_indices", x, kernel_size, options);
+  return {values, cast(positions, int64)};
 }
 
 Tensor avg_pool2d(const Tensor& input, IntPair kernel_size, const AvgPool2dOptions& options) {

@@ -1,0 +1,226 @@
+#include "engine/execute.hpp"
+#include "engine/program.hpp"
+
+#include <algorithm>
+
+namespace adjoint::detail {
+namespace {
+
+using kernels::Operands;
+
+// Groups of fewer elements are done before a chain would be under way.
+constexpr std::int64_t kFewestElements = 8192;
+// How far an instruction is looked for that may come earlier.
+constexpr int kFarthest = 32;
+// What is fetched for later: rows so long, while that is computed which is the most work.
+constexpr std::int64_t kLongToFetch = 256;
+constexpr int kWorkOfFunction = 8;
+
+}  // namespace
+
+/// Calls visit(first, last) for instructions, one after another, that can be a chain.
+template <class Visit>
+void Planner::for_chains(const Visit& visit) {
+  if (program_->rows_ * program_->length_ < kFewestElements) return;
+  const auto& instructions = program_->instructions_;
+  const auto count = static_cast<int>(instructions.size());
+  for (int first = 0, last = 0; first < count; first = std::max(last, first + 1)) {
+    last = first;
+    while (last < count && can_be_linked(last, first)) ++last;
+    const bool reduces =
+        last > first && instructions[static_cast<std::size_t>(first)].kind == Instruction::Kind::reduce;
+    if (last - first > 1 || reduces) visit(first, last);
+  }
+}
+
+/// Lets instructions follow those whose results they read, within chains: it is in registers then.
+void Planner::order_chains() {
+  for_chains([&](int first, int last) { order_chain(first, last); });
+}
+void Planner::order_chain(int first, int last) {
+  Instruction* const chain = program_->instructions_.data() + first;
+  const int count = last - first;
+  Instruction ordered[kMostInstructions];
+  std::int16_t place[kMostInstructions];
+  bool done[kMostInstructions] = {};
+  std::int16_t made_by[kMostValues];  // the place in the chain
+  std::fill(made_by, made_by + program_->values_.size(), kNone);
+  for (int i = 0; i < count; ++i) made_by[chain[i].output] = static_cast<std::int16_t>(i);
+  int strip = kNone;
+  for (int at = 0, earliest = 0; at < count; ++at) {
+    while (done[earliest]) ++earliest;
+    int next = earliest;
+    for (int i = earliest; i < count && i < earliest + kFarthest && strip != kNone; ++i) {
+      if (done[i]) continue;
+      bool ready = true, reads = false;
+      for (int k = 0; k < chain[i].inputs; ++k) {
+        const int maker = made_by[chain[i].input[k]];
+        ready &= maker == kNone || done[maker];
+        reads |= chain[i].input[k] == strip;
+      }
+      if (!ready || !reads) continue;
+      next = i;
+      break;
+    }
+    done[next] = true;
+    ordered[at] = chain[next];
+    const auto kind = chain[next].kind;
+    const bool reduces = kind == Instruction::Kind::reduce || kind == Instruction::Kind::column;
+    strip = reduces ? chain[next].input[0] : chain[next].output;
+    place[next] = static_cast<std::int16_t>(first + at);
+  }
+  for (std::int16_t& column : program_->columns_)
+    if (column >= first && column < last) column = place[column - first];
+  std::copy(ordered, ordered + count, chain);
+}
+
+/// Cuts the instructions into chains and others, and says which values only a chain's own instructions read.
+void Planner::find_chains() {
+  // While the chain that takes longest is computed, memory is idle: then comes what others will read.
+  int longest = kNone, most = 0;
+  for_chains([&](int first, int last) {
+    int work = 0;
+    for (int i = first; i < last; ++i) {
+      const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(i)];
+      const Node& node = *nodes_[instruction.member];
+      const bool tile = instruction.kind == Instruction::Kind::tile && instruction.inputs == 1;
+      work += tile && node.operation->kernel >= static_cast<int>(kernels::Tile::exp) ? kWorkOfFunction : 1;
+    }
+    if (work > most) longest = first;
+    most = std::max(most, work);
+  });
+  for_chains(
+      [&](int first, int last) { link_chain(first, last, program_->length_ >= kLongToFetch && first == longest); });
+}
+
+/// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
+bool Planner::can_be_linked(int at, int first) {
+  using Kind = Instruction::Kind;
+  const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(at)];
+  if (instruction.member == kNone) return false;
+  const Node& node = *nodes_[instruction.member];
+  const kernels::Links& links = kernels::table().links();
+  if (node.dtype != float32) return false;
+  int singles = 0;
+  for (int k = 0; k < instruction.inputs; ++k) {
+    const Value& input = value(instruction.input[k]);
+    if (node.input(k)->dtype != float32) return false;
+    singles += program_->is_one_for_row(input);
+    // There are enough elements in a row, and what it reads for each has been computed.
+    if (!input.per_row) continue;
+    if (program_->length_ < 2 * kernels::kLanes) return false;
+    for (int before = first; before < at; ++before)
+      if (program_->instructions_[static_cast<std::size_t>(before)].output == instruction.input[k]) return false;
+  }
+  switch (instruction.kind) {
+    case Kind::tile:
+    case Kind::rows:
+      if (node.operation->execute != execute_elementwise || value(instruction.output).per_row) return false;
+      return links.tile[node.operation->kernel]
+                       [static_cast<int>(instruction.inputs == 1 ? Operands::strip : Operands::strip_memory)][0] &&
+             singles < instruction.inputs;
+    case Kind::reduce:
+    case Kind::column:
+      return links.reduce[node.operation->kernel].start && singles == 0 && program_->length_ >= 2 * kernels::kLanes;
+    default:
+      return false;
+  }
+}
+
+/// Makes the links of a chain. `fetch`: it also brings into the cache what others read and write.
+void Planner::link_chain(int first, int last, bool fetch) {
+  using Kind = Instruction::Kind;
+  Program& p = *program_;
+  const kernels::Links& links = kernels::table().links();
+  const auto at = [](int index) { return static_cast<std::size_t>(index); };
+  const auto is_single = [&](int index) { return p.is_one_for_row(value(index)); };
+  // What has to be written: what is read other than in the strip, or elsewhere.
+  bool written[kMostValues] = {};
+  Program::Chain chain{static_cast<std::int16_t>(first),
+                       static_cast<std::int16_t>(last),
+                       static_cast<std::int16_t>(p.links_.size()),
+                       0,
+                       false,
+                       false};
+  int strip = kNone, reductions = 0;
+  for (int i = first; i < last; ++i) {
+    const Instruction& instruction = p.instructions_[at(i)];
+    for (int k = 0; k < instruction.inputs; ++k) {
+      const std::int16_t input = instruction.input[k];
+      if (input != strip) written[input] = true;
+      chain.by_row |= value(input).per_row;
+    }
+    if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
+      strip = instruction.input[0];
+      reductions += instruction.kind == Kind::reduce;
+      chain.by_row = chain.reduces = true;
+      continue;
+    }
+    strip = instruction.output;
+    Value& output = value(strip);
+    output.local = output.place == Place::buffer && last_use_[strip] < last;
+    written[strip] |= !output.local;
+  }
+  p.reductions_ = std::max(p.reductions_, reductions);
+  const auto fetch_for_later = [&](std::int16_t index) {
+    const Value& v = value(index);
+    if (v.place != Place::memory || v.per_row || v.element != sizeof(float) || v.row_bytes == 0) return;
+    int user = 0;  // the first
+    const auto uses = [&](const Instruction& instruction) {
+      const std::int16_t* const end = instruction.input + instruction.inputs;
+      return instruction.output == index || std::find(instruction.input, end, index) != end;
+    };
+    const auto count = static_cast<int>(p.instructions_.size());
+    while (user < count && !uses(p.instructions_[at(user)])) ++user;
+    if (user == count || (user >= first && user < last)) return;
+    p.links_.push_back({links.fetch, nullptr, nullptr, {index, kNone}, kNone, static_cast<std::int16_t>(user < first)});
+  };
+  if (fetch) {
+    for (const Program::External& external : p.externals_) fetch_for_later(external.value);
+    for (const Program::Result& result : p.results_) fetch_for_later(result.value);
+  }
+  strip = kNone;
+  for (int i = first; i < last; ++i) {
+    const Instruction& instruction = p.instructions_[at(i)];
+    const int kernel = nodes_[instruction.member]->operation->kernel;
+    Program::ChainLink& link = p.links_.emplace_back();
+    link = {nullptr, nullptr, nullptr, {kNone, kNone}, kNone, 0};
+    const std::int16_t x = instruction.input[0], y = instruction.inputs > 1 ? instruction.input[1] : kNone;
+    for (int k = 0; k < instruction.inputs; ++k)
+      if (instruction.input[k] != strip) link.value[k] = instruction.input[k];
+    if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
+      const kernels::Links::Reduction& reduction = links.reduce[kernel];
+      link.output = instruction.output;
+      const bool memory = x != strip;
+      if (instruction.kind == Kind::reduce) {
+        link.reduction = &reduction;
+        link.function = reduction.link[memory];
+      } else {
+        link.function = reduction.column[memory][0];
+        link.first_row = reduction.column[memory][1];
+        link.value[1] = static_cast<std::int16_t>(i);
+      }
+      strip = x;
+      continue;
+    }
+    Operands form = x == strip ? Operands::strip : Operands::memory;
+    if (y != kNone) {
+      const bool x_single = x != strip && is_single(x), y_single = y != strip && is_single(y);
+      form = x == strip   ? (y == strip ? Operands::strip_strip
+                             : y_single ? Operands::strip_single
+                                        : Operands::strip_memory)
+             : y == strip ? (x_single ? Operands::single_strip : Operands::memory_strip)
+             : x_single   ? Operands::single_memory
+             : y_single   ? Operands::memory_single
+                          : Operands::memory_memory;
+    }
+    strip = instruction.output;
+    link.function = links.tile[kernel][static_cast<int>(form)][written[strip]];
+    if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+  }
+  p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone}, kNone, 0});
+  chain.last_link = static_cast<std::int16_t>(p.links_.size());
+  p.chains_.push_back(chain);
+}
+
+}  // namespace adjoint::detail

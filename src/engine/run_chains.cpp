@@ -1,0 +1,123 @@
+#include "engine/execute.hpp"
+#include "engine/program.hpp"
+
+#include <cstring>
+
+namespace adjoint::detail {
+namespace {
+
+constexpr std::int64_t kElement = sizeof(float);
+constexpr std::int64_t kAlignment = 64;  // of lanes
+
+std::int64_t lanes_bytes(std::int64_t length) {
+  return (length / kernels::kLaneBlock + 1) * kernels::kLanes * kElement;
+}
+
+}  // namespace
+
+std::int64_t Program::chain_bytes() const noexcept {
+  if (chains_.empty()) return 0;
+  return local_buffers_ * kLocalBytes + reductions_ * lanes_bytes(length_) + kAlignment;
+}
+
+Program::Chains::Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
+                        std::byte* partial) noexcept
+    : program_(program),
+      binding_(binding),
+      kernels_(program.chains_.empty() ? nullptr : &kernels::table().links()),
+      base_(base),
+      lanes_(scratch + program.local_buffers_ * kLocalBytes +
+             (-reinterpret_cast<std::uintptr_t>(scratch) & (kAlignment - 1))),
+      partial_(partial),
+      lanes_bytes_(lanes_bytes(program.length_)) {}
+
+std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t row_of_block) const noexcept {
+  const Value& value = program_.values_[static_cast<std::size_t>(index)];
+  if (value.local) return base_[index];
+  if (value.place == Place::memory) return base_[index] + row * value.row_bytes;
+  return base_[index] + row_of_block * (value.per_row ? 1 : program_.length_) * value.element;
+}
+
+/// The links of a chain for the first row of a block.
+void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
+  std::byte* lanes = lanes_;
+  for (int l = chain.first_link; l < chain.last_link; ++l) {
+    const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
+    kernels::Link& to = links_[l];
+    to = {link.function, {nullptr, nullptr}, nullptr, {0, 0}, 0};
+    std::int64_t* const step = step_[l];
+    step[0] = step[1] = step[2] = 0;
+    const auto place = [&](int index, std::int64_t& mask, std::int64_t& own_step) {
+      mask = program_.values_[static_cast<std::size_t>(index)].local ? 0 : -1;
+      std::byte* const at = address(index, row + link.ahead * program_.block_, 0);
+      own_step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
+      return at;
+    };
+    for (int k = 0; k < (link.first_row ? 1 : 2); ++k)
+      if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], step[k]);
+    if (link.reduction) {
+      to.to = lanes;
+      lanes += lanes_bytes_;
+    } else if (link.output != kNone && !link.first_row) {
+      to.to = place(link.output, to.mask_to, step[2]);
+    }
+  }
+}
+
+void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
+  const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
+  const std::int64_t done = n & -kernels_->strip;
+  // Where a block is one row, the next one's links follow from those of this one.
+  const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
+  if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
+  bound_ |= own;
+  const ChainLink* const links = program_.links_.data();
+  for (std::int64_t i = 0; i < calls; ++i) {
+    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l) {
+      const ChainLink& link = links[l];
+      if (link.reduction) link.reduction->start(n, links_[l].to);
+      if (!link.first_row) continue;
+      const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
+      links_[l].to = program_.columns_of(column, binding_, partial_, row + i);
+      links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
+    }
+    kernels_->run(done, links_ + chain.first_link);
+    if (done < n) run_rest(chain, row + i, i, done, n);
+    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l)
+      if (links[l].reduction) links[l].reduction->finish(n, links_[l].to, address(links[l].output, row + i, i));
+    for (int l = chain.first_link; l < chain.last_link; ++l) {
+      links_[l].at[0] += step_[l][0];
+      links_[l].at[1] += step_[l][1];
+      links_[l].to += step_[l][2];
+    }
+  }
+}
+
+/// Elements [done, n), fewer than a strip: instruction by instruction.
+void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done,
+                               std::int64_t n) {
+  using Kind = Instruction::Kind;
+  std::byte* lanes = lanes_;
+  const auto at = [&](int index) {
+    const Value& value = program_.values_[static_cast<std::size_t>(index)];
+    return address(index, row, row_of_block) + (value.local || program_.is_one_for_row(value) ? 0 : done * kElement);
+  };
+  for (int i = chain.first; i < chain.last; ++i) {
+    const Instruction& instruction = program_.instructions_[static_cast<std::size_t>(i)];
+    const void* inputs[3];
+    for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
+    if (instruction.kind == Kind::reduce) {
+      const int kernel = binding_.nodes[instruction.member]->operation->kernel;
+      kernels_->reduce[kernel].add_rest(n, done, inputs[0], lanes);
+      lanes += lanes_bytes_;
+    } else if (instruction.kind == Kind::column) {
+      std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * kElement;
+      if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((n - done) * kElement));
+      else instruction.accumulate(n - done, inputs[0], sums);
+    } else {
+      instruction.kernel(n - done, inputs, at(instruction.output));
+    }
+  }
+}
+
+}  // namespace adjoint::detail
