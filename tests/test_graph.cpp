@@ -515,6 +515,30 @@ TEST_CASE("an update of a cell that is computed as an intermediate value is not 
   CHECK(floats(p) == Floats{3, 3});
 }
 
+TEST_CASE("a handle keeps its value when a cell, or two, have taken it, and are assigned again") {
+  const Tensor x = ad::tensor({1.0, 2.0});
+  Tensor a = parameter({0, 0}).requires_grad_(false), b = parameter({0, 0}).requires_grad_(false);
+  for (const bool looked_at : {false, true}) {
+    const Tensor m = x * 2;
+    a.set_(m);
+    b.set_(m);
+    if (looked_at) CHECK(floats(b) == Floats{2, 4});
+    for (int i = 0; i < 3; ++i) {
+      a.set_(a * 3);
+      if (looked_at) ad::eval(a);
+    }
+    CHECK(floats(a) == Floats{54, 108});
+    CHECK(floats(b) == Floats{2, 4});
+    CHECK(floats(m) == Floats{2, 4});
+  }
+  // As a leaf that requires grad afterwards, while it is pending.
+  a.set_(x * 5);
+  a.requires_grad_(true);
+  ad::sum(a * a).backward();
+  CHECK(floats(a.grad()) == Floats{10, 20});
+  CHECK(floats(a) == Floats{5, 10});
+}
+
 TEST_CASE("requires_grad_ is for leaves of floating dtypes") {
   CHECK(contains(message_of<ad::AutogradError>([] {
                    ad::tensor({1, 2}).requires_grad_();

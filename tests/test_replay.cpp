@@ -109,6 +109,51 @@ TEST_CASE("inputs that lie in another way are found by the program of the step")
   }
 }
 
+TEST_CASE("groups of one structure are computed by one program, where their inputs lie alike") {
+  const Tensor x = ad::randn({40, 40}), across = ad::randn({40, 40}).t(), z = ad::randn({40, 40});
+  ad::eval(x, across, z);
+  const auto f = [&](const Tensor& a, const Tensor& b, const Tensor& c) {
+    std::vector<Tensor> results;
+    for (const Tensor& t : {a, b, c}) results.push_back(ad::tanh(ad::exp(t) * 2 + 1).detach() * 3);
+    ad::eval(results);
+    return results;
+  };
+  for (int i = 0; i < 4; ++i) f(x, z, x);
+  for (const bool is_across : {true, false, true}) {
+    const std::vector<Tensor> replayed = f(x, is_across ? across : z, z);
+    const ad::engine::OptionsGuard without_replay({true, false, true});
+    const std::vector<Tensor> planned = f(x, is_across ? across : z, z);
+    for (std::size_t i = 0; i < planned.size(); ++i) CHECK(ad::equal(replayed[i], planned[i]));
+  }
+}
+
+TEST_CASE("what is pending as before, but not asked for, is not computed") {
+  const Tensor x = ad::randn({5}), y = ad::randn({5});
+  ad::eval(x, y);
+  Tensor p, q;
+  const auto record = [&] {
+    p = ad::exp(x) * 2;
+    q = ad::tanh(y) * 2;
+  };
+  for (int i = 0; i < 4; ++i) {
+    record();
+    const std::uint64_t before = replays();
+    ad::eval(p, q);
+    CHECK((replays() > before) == (i > 1));
+  }
+  record();
+  SUBCASE("one") { ad::eval(p); }
+  SUBCASE("one twice") { ad::eval(p, p); }
+  SUBCASE("more is pending") {
+    const Tensor more = q + 1;
+    ad::eval(p);
+    CHECK_FALSE(more.is_computed());
+  }
+  CHECK(p.is_computed());
+  CHECK_FALSE(q.is_computed());
+  CHECK(ad::allclose(q, ad::tanh(y) * 2));
+}
+
 TEST_CASE("random numbers and the positions of slices are operands") {
   const Tensor x = ad::randn({8, 5});
   ad::eval(x);
