@@ -86,6 +86,29 @@ ADJOINT_API Tensors pull_back(const Traced& traced, const Tensors& cotangents);
 ADJOINT_API Tensor hessian(const FunctionRef& f, const Tensor& x);
 ADJOINT_API Tensor hvp(const FunctionRef& f, const Tensor& x, const Tensor& v);
 
+/// While it lives, no derivative keeps the values of what this thread records.
+class ADJOINT_API CheckpointScope {
+ public:
+  CheckpointScope();
+  ~CheckpointScope();
+  CheckpointScope(const CheckpointScope&) = delete;
+  CheckpointScope& operator=(const CheckpointScope&) = delete;
+  /// As if recorded outside of it: for results.
+  void release(const Tensor& output) const;
+  void release(const Tensors& outputs) const {
+    for (const Tensor& output : outputs) release(output);
+  }
+  template <class... T>
+  void release(const std::tuple<T...>& outputs) const {
+    std::apply([this](const auto&... output) { (release(output), ...); }, outputs);
+  }
+  template <class A, class B>
+  void release(const std::pair<A, B>& outputs) const {
+    release(outputs.first);
+    release(outputs.second);
+  }
+};
+
 }  // namespace detail
 
 /// `grad(f)(x, more...)` is the gradient of the scalar f(x, more...) with respect to x, of x's shape; zero where f does
@@ -146,6 +169,26 @@ std::pair<detail::ResultOf<F>, detail::ResultOf<F>> jvp(const F& f, const std::v
 template <class F>
 auto hessian(F f) {
   return [f = std::move(f)](const Tensor& x) { return detail::hessian(detail::as_function(f), x); };
+}
+
+/// `checkpoint(f)(x, more...)` is f(x, more...), of which no intermediate value is kept for the derivatives: they are
+/// computed again when those are, from the arguments and what else f reads. So a chain of n segments needs the memory
+/// of n arguments and one segment, and each forward computation runs twice. f itself is called once; random numbers,
+/// and all bits, are the same. What is assigned within f, such as batch norm's statistics, is assigned once. The
+/// results are kept where a derivative reads them; so are intermediate values for as long as a handle elsewhere holds
+/// them. Checkpoints may lie within each other, and be differentiated in any mode, to any order; what a second
+/// derivative reads is kept. f takes anything and returns a Tensor, or a vector, pair or tuple of such.
+///
+/// A function that is an lvalue, such as a module, is referred to and must live as long as what is returned here.
+/// Throws what f throws, and ValueError where more than 255 checkpoints lie within each other.
+template <class F>
+auto checkpoint(F&& f) {
+  return [f = std::tuple<F>(std::forward<F>(f))](const auto&... arguments) {
+    const detail::CheckpointScope scope;
+    auto outputs = std::get<0>(f)(arguments...);
+    scope.release(outputs);
+    return outputs;
+  };
 }
 
 /// The product of the Hessian of the scalar f at x with v (of x's shape), in about four times the time of f.

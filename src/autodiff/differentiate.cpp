@@ -1,5 +1,6 @@
 #include "autodiff/differentiate.hpp"
 
+#include "autodiff/recomputed.hpp"
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
@@ -51,8 +52,8 @@ class PutSlices {
 };
 
 /// What input i's cotangent gains from the result's cotangent g.
-Tensor pulled_back(Node& node, int i, const Tensor& g) {
-  const Recorded at(node);
+Tensor pulled_back(Node& node, int i, const Tensor& g, MarkedValues& values) {
+  const Recorded at(node, values);
   const Operation& operation = *node.operation;
   switch (operation.family) {
     case Family::elementwise:
@@ -65,8 +66,8 @@ Tensor pulled_back(Node& node, int i, const Tensor& g) {
 }
 
 /// The result's tangent, given those of the inputs (undefined where there is none).
-Tensor pushed_forward(Node& node, const List<Tensor>& tangents) {
-  const Recorded at(node);
+Tensor pushed_forward(Node& node, const List<Tensor>& tangents, MarkedValues& values) {
+  const Recorded at(node, values);
   const Operation& operation = *node.operation;
   const int count = node.input_count();
   Tensor result;
@@ -273,6 +274,7 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
 
   List<Tensor> cotangent(count), results(targets.size());
   PutSlices slices(count);
+  RecomputedValues values(RecomputedValues::Pass::reverse);
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
       accumulate(cotangent[static_cast<std::size_t>(i)], snapshot(cotangents[k]));
@@ -286,6 +288,7 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
       accumulate(results[static_cast<std::size_t>(target)], g);
     if (node.operation->family == Family::leaf || !node.has_inputs() || node.released_by) continue;
     bool used = false;
+    values.begin_after(g);
     for (int k = 0; k < node.input_count(); ++k) {
       const int position = graph.input(i, k);
       if (position < 0) continue;
@@ -293,8 +296,9 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
       if (!leads[input]) continue;
       used = true;
       if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(position, *std::move(slice));
-      else accumulate(cotangent[input], pulled_back(node, k, g));
+      else accumulate(cotangent[input], pulled_back(node, k, g, values));
     }
+    values.forget(node);
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;
   }
   for (std::size_t k = 0; k < targets.size(); ++k)
@@ -306,6 +310,7 @@ List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, 
                           TensorSpan tangents) {
   List<Tensor> tangent(static_cast<std::size_t>(graph.size()));
   List<char> given(tangent.size(), 0);
+  RecomputedValues values(RecomputedValues::Pass::forward);
   for (std::size_t k = 0; k < inputs.size(); ++k)
     if (const int i = graph.find(Access::node(inputs[k])); i >= 0) {
       accumulate(tangent[static_cast<std::size_t>(i)], snapshot(tangents[k]));
@@ -322,7 +327,7 @@ List<Tensor> push_forward(const DifferentiableGraph& graph, TensorSpan outputs, 
         of_inputs[static_cast<std::size_t>(k)] = tangent[static_cast<std::size_t>(input)];
         any |= of_inputs[static_cast<std::size_t>(k)].defined();
       }
-    if (any) tangent[static_cast<std::size_t>(i)] = pushed_forward(node, of_inputs);
+    if (any) tangent[static_cast<std::size_t>(i)] = pushed_forward(node, of_inputs, values);
   }
   List<Tensor> results;
   for (const Tensor& output : outputs) {

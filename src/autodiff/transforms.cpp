@@ -1,12 +1,15 @@
 #include <adjoint/transforms.hpp>
 
 #include "autodiff/differentiate.hpp"
+#include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 
 #include <adjoint/autograd.hpp>
 #include <adjoint/ops.hpp>
 
 #include <algorithm>
+#include <limits>
+#include <mutex>
 #include <string>
 
 namespace adjoint::detail {
@@ -150,6 +153,25 @@ Tensor hvp(const FunctionRef& f, const Tensor& x, const Tensor& v) {
   check_like("hvp", "vector", 0, v, x);
   const Traced traced = trace("hvp", f, {x});
   return pushed("hvp", differentiable_gradient("hvp", traced), traced, v);
+}
+
+// -- checkpoint -------------------------------------------------------------------------------------------------------
+
+CheckpointScope::CheckpointScope() {
+  ThreadState& state = ThreadState::get();
+  if (state.checkpoints == std::numeric_limits<decltype(state.checkpoints)>::max())
+    throw ValueError("checkpoint: more than 255 lie within each other");
+  ++state.checkpoints;
+}
+CheckpointScope::~CheckpointScope() { --ThreadState::get().checkpoints; }
+
+// What is computed already has let go of others, for being marked, and may have been let go of.
+void CheckpointScope::release(const Tensor& output) const {
+  Node& node = *Access::node(output, "checkpoint");
+  ThreadState& state = ThreadState::get();
+  if (node.owner != &state || node.checkpoints() < state.checkpoints) return;
+  const std::lock_guard lock(state.mutex);
+  if (node.state() == State::pending) node.set_checkpoints(state.checkpoints - 1);
 }
 
 }  // namespace adjoint::detail

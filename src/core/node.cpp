@@ -77,7 +77,7 @@ void Node::drop_all_inputs(std::int64_t counts) noexcept {
 void Node::drop_what_was_read() noexcept {
   for (int i = 0; i < input_count_; ++i) {
     Node* node = input(i);
-    if ((i < kInlineInputs && (reads >> i & 1)) || node->keeps_own_value()) {
+    if (keeps_input(i) || node->keeps_own_value()) {
       take_from(node->uses_, kReader);
     } else {
       node->add_link();
@@ -88,7 +88,9 @@ void Node::drop_what_was_read() noexcept {
 }
 
 void Node::end_reading() noexcept {
-  if (!requires_grad || released_by || operation->family == Family::leaf) drop_inputs(kReadersUse);
+  // What is held without a derivative may be so for longer than any graph; then it must not keep what it was made of.
+  if (is_marked() && !requires_grad && is_held()) set_checkpoints(0);
+  if (!may_be_differentiated() || operation->family == Family::leaf) drop_inputs(kReadersUse);
   else if (inputs_) drop_what_was_read();
 }
 
@@ -194,6 +196,7 @@ bool Cell::adopt(Node* source) noexcept {
   if (source->state() != State::pending || source->schedule != Schedule::none) return false;
   source->version = ++version_;
   source->cell = this;
+  source->set_checkpoints(0);
   add_link();
   source->add_use();
   return true;
@@ -290,8 +293,9 @@ Scalar load_number(Dtype dtype, const void* from) noexcept {
 
 // -- Recorded ---------------------------------------------------------------------------------------------------------
 
-Tensor Recorded::input(int i) const { return Access::share(node_->input(i)); }
-Tensor Recorded::output() const { return Access::share(node_); }
+Tensor Recorded::input(int i) const { return value_of(*node_->input(i)); }
+Tensor Recorded::output() const { return value_of(*node_); }
+Tensor Recorded::value_of(Node& node) const { return node.is_marked() ? values_->of(node) : Access::share(&node); }
 const Shape& Recorded::input_shape(int i) const { return node_->input(i)->shape; }
 Dtype Recorded::input_dtype(int i) const { return node_->input(i)->dtype; }
 const Shape& Recorded::shape() const { return node_->shape; }

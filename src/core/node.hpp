@@ -11,6 +11,9 @@
 // A pending node is held when it has other uses than its readers': a handle's, or a cell's.
 // A value without uses is gone for good: uses never rise again from zero.
 //
+// A node that was recorded within a checkpoint is marked: a derivative does not use, but link it, and the node uses its
+// own inputs, if they are not marked, until it is let go of: so it can be recorded again (autodiff/recomputed.hpp).
+//
 // All of this is iterative: a chain of a million nodes is freed without recursion.
 #pragma once
 
@@ -131,11 +134,21 @@ class Node {
   State state() const noexcept { return state_.load(std::memory_order_acquire); }
   bool is_computed() const noexcept { return state() == State::computed; }
   /// Whether the derivative reads the node's own value, and may still be asked for.
-  bool keeps_own_value() const noexcept { return (reads_later() & kReadsOutput) != 0; }
-  /// The same for the value of an input.
-  bool keeps_input(int i) const noexcept { return i < kInlineInputs && (reads_later() >> i & 1); }
+  bool keeps_own_value() const noexcept { return (reads_later() & kReadsOutput) != 0 && !is_marked(); }
+  /// The same for the value of an input, which the node may also need to be recorded again.
+  bool keeps_input(int i) const noexcept {
+    const bool read = i < kInlineInputs && (reads_later() >> i & 1);
+    return (read || (is_marked() && may_be_differentiated())) && !input(i)->is_marked();
+  }
   /// What the derivative reads, as far as it may still be asked for.
   std::uint8_t reads_later() const noexcept { return requires_grad && !released_by ? reads : std::uint8_t{0}; }
+  /// In how many checkpoints, one inside of the other, the node was recorded; its value is to be computed again where a
+  /// derivative reads it. 0: not marked.
+  int checkpoints() const noexcept { return checkpoints_.load(std::memory_order_relaxed); }
+  bool is_marked() const noexcept { return checkpoints() != 0; }
+  void set_checkpoints(int count) noexcept {
+    checkpoints_.store(static_cast<std::uint8_t>(count), std::memory_order_relaxed);
+  }
   /// After `value` was set: lets go of what only the computation needed.
   void set_computed() noexcept;
   void set_failed(std::exception_ptr error);
@@ -176,6 +189,7 @@ class Node {
   std::atomic<std::int32_t> links_{1};
   std::atomic<State> state_{State::pending};
   bool dying_ = false;
+  std::atomic<std::uint8_t> checkpoints_{0};
   std::int32_t input_count_ = 0;
 
  public:
@@ -234,6 +248,8 @@ class Node {
       pool_free(inputs_, static_cast<std::size_t>(input_count_) * sizeof(*inputs_));
     inputs_ = nullptr;
   }
+  /// By itself, or by what was made of it.
+  bool may_be_differentiated() const noexcept { return requires_grad ? !released_by : is_marked(); }
   void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 

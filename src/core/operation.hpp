@@ -11,10 +11,19 @@ namespace adjoint::detail {
 class Node;
 struct Operation;
 
+/// Where a derivative has the values of marked nodes from.
+class MarkedValues {
+ public:
+  virtual Tensor of(Node& node) = 0;
+
+ protected:
+  ~MarkedValues() = default;
+};
+
 /// The derivative's view of a recorded node: what it named, and shapes.
 class Recorded {
  public:
-  explicit Recorded(Node& node) noexcept : node_(&node) {}
+  Recorded(Node& node, MarkedValues& values) noexcept : node_(&node), values_(&values) {}
   /// An input whose value the rule named in `reads`.
   Tensor input(int i) const;
   /// The result, if the rule named it.
@@ -34,8 +43,10 @@ class Recorded {
 
  private:
   const void* attribute_bytes() const noexcept;
+  Tensor value_of(Node& node) const;
 
   Node* node_;
+  MarkedValues* values_;
 };
 
 /// The families; for each, what its author writes.

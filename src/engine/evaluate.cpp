@@ -410,7 +410,7 @@ bool Evaluation::finish_closed(Node* const* nodes, const Program& program) {
   std::vector<ThreadState::Pending>& pending = state_.pending;
   for (int i = 0; i < program.count(); ++i) {
     const Node& node = *nodes[i];
-    if (node.owner != &state_ || node.requires_grad || node.schedule != Schedule::planned ||
+    if (node.owner != &state_ || node.requires_grad || node.is_marked() || node.schedule != Schedule::planned ||
         node.pending_index >= pending.size() || pending[node.pending_index].node != &node ||
         (program.is_interior(i) && !node.has_one_more_link()))
       return false;

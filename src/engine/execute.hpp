@@ -35,6 +35,8 @@ inline constexpr std::int64_t kFewestColumns = 4;
 
 /// The input's value as it is.
 void execute_alias(Node& node);
+/// The same of the first input; the second only has to be computed before.
+void execute_after(Node& node);
 
 // -- movement: the result reads its input's storage through other strides ---------------------------------------------
 

@@ -130,7 +130,7 @@ bool is_copied(const Node& node) {
 bool shows_input(const Node& node) {
   const auto execute = node.operation->execute;
   if (execute == execute_reshape || execute == execute_slice) return !is_copied(node);
-  return execute == execute_alias || execute == execute_broadcast || execute == execute_permute ||
+  return execute == execute_alias || execute == execute_after || execute == execute_broadcast || execute == execute_permute ||
          execute == execute_flip;
 }
 
@@ -138,6 +138,8 @@ void execute_alias(Node& node) {
   const Value& source = node.input(0)->value;
   node.alias_value(source, 0, source.strides);
 }
+
+void execute_after(Node& node) { execute_alias(node); }
 
 void execute_reshape(Node& node) {
   const Node& input = *node.input(0);

@@ -28,7 +28,7 @@ constexpr std::uint32_t kOutside = kMostNodes;
 constexpr int kMostInputs = 0xffff;
 
 std::uint16_t type_of(const Node& node) noexcept {
-  return static_cast<std::uint16_t>(static_cast<int>(node.dtype) | node.shape.size() << 8);
+  return static_cast<std::uint16_t>(static_cast<int>(node.dtype) | node.is_marked() << 7 | node.shape.size() << 8);
 }
 
 /// What else there is to compare of a node, in one word.
@@ -36,7 +36,8 @@ inline std::uint64_t kind_of(const Node& node, std::uint32_t planned_reads) noex
   const bool is_held = static_cast<std::uint32_t>(node.uses()) != planned_reads;
   return static_cast<std::uint64_t>(node.input_count()) | static_cast<std::uint64_t>(node.shape.size()) << 32 |
          static_cast<std::uint64_t>(node.dtype) << 40 | static_cast<std::uint64_t>(node.reads_later()) << 48 |
-         static_cast<std::uint64_t>(node.cell != nullptr) << 56 | static_cast<std::uint64_t>(is_held) << 57;
+         static_cast<std::uint64_t>(node.cell != nullptr) << 56 | static_cast<std::uint64_t>(is_held) << 57 |
+         static_cast<std::uint64_t>(node.is_marked()) << 58;
 }
 
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
@@ -67,8 +68,8 @@ bool have_same_structure(const Steps& steps, int a, int b) {
     const Node &x = *steps.begin(a)[i], &y = *steps.begin(b)[i];
     inputs.emplace_back(&x, &y);
     if (x.operation != y.operation || x.dtype != y.dtype || x.shape != y.shape || x.input_count() != y.input_count() ||
-        x.reads_later() != y.reads_later() || x.uses() != y.uses() || (x.cell != nullptr) != (y.cell != nullptr) ||
-        (has_structure(x) && structure_of(x) != structure_of(y)))
+        x.reads_later() != y.reads_later() || x.is_marked() != y.is_marked() || x.uses() != y.uses() ||
+        (x.cell != nullptr) != (y.cell != nullptr) || (has_structure(x) && structure_of(x) != structure_of(y)))
       return false;
   }
   for (int i = 0; i < count; ++i)
@@ -78,7 +79,7 @@ bool have_same_structure(const Steps& steps, int a, int b) {
         return other.first == pair.first || other.second == pair.second;
       });
       if (found == inputs.end()) {
-        if (pair.first->dtype != pair.second->dtype || pair.first->shape != pair.second->shape) return false;
+        if (type_of(*pair.first) != type_of(*pair.second) || pair.first->shape != pair.second->shape) return false;
         inputs.push_back(pair);
       } else if (*found != pair) {
         return false;

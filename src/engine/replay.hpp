@@ -51,7 +51,7 @@ class KeptPlan {
   };
   std::vector<Key> nodes_;
   std::vector<std::uint32_t> places_;   // of all inputs: in the plan, or, from kOutside on, among what is outside
-  std::vector<std::uint16_t> outside_;  // dtype, and rank from the ninth bit on, in the order of first appearance
+  std::vector<std::uint16_t> outside_;  // dtype, whether marked, and rank, in the order of first appearance
   std::vector<std::int64_t> sizes_;     // of nodes, and of what is outside, where it appears first
   std::vector<const Node*> found_;      // what is outside of the plan at hand
   std::vector<std::int32_t> recorded_;  // the plan's places in the order of recording; empty: more was pending

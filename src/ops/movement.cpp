@@ -216,7 +216,7 @@ std::optional<PutSlice> put_slice(Node& node, const Tensor& g) {
   if (node.operation != &kSlice) return {};
   const auto& [dim, start, step] = node.attributes<SliceAttributes>();
   if (step != 1) return {};
-  return PutSlice{g, Recorded(node).input_shape(0), static_cast<int>(dim), start};
+  return PutSlice{g, node.input(0)->shape, static_cast<int>(dim), start};
 }
 
 Tensor sum_of_put_slices(const List<PutSlice>& parts) {
