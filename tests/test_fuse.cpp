@@ -560,6 +560,25 @@ TEST_CASE("what stays inside is no tensor") {
   CHECK(peak_of([&] { ad::eval(z); }) < bytes / 4);
 }
 
+TEST_CASE("hundreds of parameters take the memory of their old values") {
+  constexpr std::int64_t count = 300, bytes = count * 256 * 4;
+  std::vector<Tensor> parameters;
+  std::vector<Tensor> gradients;
+  for (std::int64_t i = 0; i < count; ++i) {
+    parameters.push_back(ad::randn({256}).requires_grad_());
+    gradients.push_back(ad::randn({256}));
+  }
+  ad::eval(parameters);
+  ad::eval(gradients);
+  ad::optim::Adam optimizer(parameters);
+  const auto step = [&] {
+    for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].set_grad(gradients[i]);
+    optimizer.step();
+  };
+  step();
+  CHECK(peak_of(step) < bytes / 8);
+}
+
 TEST_CASE("new values of cells take the memory of the old ones, but only when nothing can fail any more") {
   constexpr std::int64_t bytes = 100000 * 4;
   Tensor parameter = ad::randn({100000}).requires_grad_();

@@ -48,7 +48,7 @@ const Program* Groups::compute(Node* const* nodes, int count, const Repeated& re
 }
 
 bool Groups::prepare(Node* const* nodes, int count, Kept* kept) {
-  constexpr std::size_t kMost = 128;  // so that their memory stays bounded
+  constexpr std::size_t kMost = 1024;  // so that their memory stays bounded
   if (count_ == kMost) return false;
   try {
     if (count_ == prepared_.size()) prepared_.push_back(std::make_unique<Prepared>());

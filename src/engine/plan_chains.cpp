@@ -9,7 +9,7 @@ namespace {
 using kernels::Operands;
 
 // Groups of fewer elements are done before a chain would be under way.
-constexpr std::int64_t kFewestElements = 8192;
+constexpr std::int64_t kFewestElements = 1024;
 // How far an instruction is looked for that may come earlier.
 constexpr int kFarthest = 32;
 // What is fetched for later: rows so long, while that is computed which is the most work.
