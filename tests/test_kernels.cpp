@@ -1482,9 +1482,9 @@ TEST_CASE("matrix products, in every layout") {
   struct Size {
     int64_t m, n, k;
   };
-  const Size sizes[] = {{1, 1, 1}, {2, 3, 4},    {8, 8, 8},   {1, 9, 5},     {9, 1, 5},
-                        {5, 9, 1}, {16, 16, 16}, {17, 5, 33}, {64, 10, 100}, {70, 90, 110},
-                        {0, 3, 4}, {3, 0, 4},    {3, 4, 0},   {1, 200, 300}, {200, 1, 300}};
+  const Size sizes[] = {{1, 1, 1},    {2, 3, 4},     {8, 8, 8},     {1, 9, 5},     {9, 1, 5},    {5, 9, 1},
+                        {16, 16, 16}, {17, 5, 33},   {64, 10, 100}, {70, 90, 110}, {0, 3, 4},    {3, 0, 4},
+                        {3, 4, 0},    {1, 200, 300}, {200, 1, 300}, {64, 72, 32},  {50, 90, 64}, {50, 30, 65}};
   enum Kind {
     plain,
     transposed,
@@ -1536,6 +1536,17 @@ TEST_CASE("matrix products, in every layout") {
           if (ka < strided && kb < strided) CHECK(bytes == 0);
           std::vector<double> scratch(bytes / sizeof(double) + 1);
           k::matmul(dtype, s.m, s.n, s.k, a, b, c.data(), scratch.data());
+          bool is_added = true;
+          if (s.k > 0) {
+            std::vector<double> more(k::matmul_scratch(dtype, s.m, s.n, s.k, a, b, true) / sizeof(double) + 1);
+            std::vector<T> expected(c.size()), sum(c.size());
+            for (std::size_t i = 0; i < c.size(); ++i) {
+              sum[i] = static_cast<T>(normal(engine));
+              expected[i] = sum[i] + c[i];
+            }
+            k::matmul(dtype, s.m, s.n, s.k, a, b, sum.data(), more.data(), true);
+            is_added = sum == expected;
+          }
           double worst = 0;
           for (int64_t i = 0; i < s.m; ++i)
             for (int64_t j = 0; j < s.n; ++j) {
@@ -1561,6 +1572,7 @@ TEST_CASE("matrix products, in every layout") {
           CAPTURE(ka);
           CAPTURE(kb);
           CHECK(worst <= 1);
+          CHECK(is_added);
         }
   });
 }
@@ -1582,8 +1594,12 @@ TEST_CASE("small matrix products, for every instruction set, write their result 
               std::vector<T> c(static_cast<std::size_t>(m * n), kNan<T>);
               const k::Matrix ma{a.data(), transposed ? 1 : depth, transposed ? m : 1},
                   mb{b.data(), transposed ? 1 : n, transposed ? depth : 1};
-              table->small_matmul[static_cast<int>(adjoint::dtype_of<T>())](m, n, depth, ma, mb, c.data());
-              bool right = true;
+              const auto multiply = table->small_matmul[static_cast<int>(adjoint::dtype_of<T>())];
+              multiply(m, n, depth, ma, mb, c.data(), false);
+              std::vector<T> added(c.size(), T{1}), expected(c.size());
+              for (std::size_t i = 0; i < c.size(); ++i) expected[i] = T{1} + c[i];
+              multiply(m, n, depth, ma, mb, added.data(), true);
+              bool right = added == expected;
               for (int64_t i = 0; i < m; ++i)
                 for (int64_t j = 0; j < n; ++j) {
                   Exact sum = 0, size = 0;
@@ -1626,7 +1642,7 @@ TEST_CASE("packed matrix products, for every instruction set") {
               std::vector<T> c(static_cast<std::size_t>((m - 1) * step + n), kNan<T>),
                   workspace(static_cast<std::size_t>(k::kProductDepth * (k::kProductRows + columns)), kNan<T>);
               const auto multiply = table->packed_matmul[static_cast<int>(adjoint::dtype_of<T>())];
-              multiply(m, n, depth, ma, mb, c.data(), step, workspace.data());
+              multiply(m, n, depth, ma, mb, c.data(), step, workspace.data(), false);
               bool right = true, is_alone = true;
               for (int64_t i = 0; i < m; ++i) {
                 for (int64_t j = 0; j < n; ++j) {
@@ -1644,11 +1660,17 @@ TEST_CASE("packed matrix products, for every instruction set") {
                 for (int64_t j = n; j < step && i + 1 < m; ++j)
                   is_alone &= std::isnan(c[static_cast<std::size_t>(i * step + j)]);
               }
+              if (depth <= k::kProductDepth) {
+                std::vector<T> added(c.size(), T{1});
+                multiply(m, n, depth, ma, mb, added.data(), step, workspace.data(), true);
+                for (std::size_t i = 0; i < c.size(); ++i)
+                  right &= added[i] == (static_cast<int64_t>(i) % step < n ? T{1} + c[i] : T{1});
+              }
               // A part of it has the same bits.
               std::vector<T> part(static_cast<std::size_t>(n));
               const k::Matrix last{&a[static_cast<std::size_t>((m - 1) * ma.row_stride)], ma.row_stride,
                                    ma.column_stride};
-              multiply(1, n, depth, last, mb, part.data(), n, workspace.data());
+              multiply(1, n, depth, last, mb, part.data(), n, workspace.data(), false);
               const bool same = std::equal(part.begin(), part.end(), c.end() - n);
               CAPTURE(std::string(table->name));
               CAPTURE(m);

@@ -1,6 +1,7 @@
 // Computing a graph: order, execute, commit.
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
+#include "engine/execute.hpp"
 #include "engine/explain.hpp"
 #include "engine/fuse.hpp"
 #include "engine/profiler.hpp"
@@ -111,6 +112,7 @@ class Evaluation {
   }
   void run_late_steps(Steps& steps, KeptPlan* kept);
   void run_step(Node* const* nodes, int count, const Repeated& repeated, Groups::Kept* kept = nullptr);
+  void add_product(Node* const* nodes, int count);
   void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
   bool finish_closed(Node* const* nodes, const Program& program);
   void compute(Node& node);
@@ -344,7 +346,8 @@ void Evaluation::run() {
       if (profile_) planned_ = profile_->now();
       Steps& steps = kept ? kept->steps() : workspace_->steps;
       for (int step = 0; step < steps.size(); ++step)
-        if (!steps.is_late(step))
+        if (steps.adds_product(step)) add_product(steps.begin(step), steps.count(step));
+        else if (!steps.is_late(step))
           run_step(steps.begin(step), steps.count(step), steps.repeated(step), kept ? &kept->program(step) : nullptr);
       run_late_steps(steps, kept);
     }
@@ -402,6 +405,11 @@ void Evaluation::run_step(Node* const* nodes, int count, const Repeated& repeate
   const bool computed = together && noted(nodes, count, repeated, compute);
   once_ |= repeated.again && !computed;
   if (!computed || !finish_closed(nodes, *program)) finish_step(nodes, count, computed, repeated);
+}
+
+void Evaluation::add_product(Node* const* nodes, int count) {
+  const auto compute = [&] { return execute_added_product(nodes, count); };
+  finish_step(nodes, count, noted(nodes, count, {}, compute));
 }
 
 // Where it is known who reads what, a group lets go of all that at once. False: it is not known.

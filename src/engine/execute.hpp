@@ -119,6 +119,9 @@ void execute_iota(Node& node);
 
 /// [b.., m, k] x [b.., k, n].
 void execute_matmul(Node& node);
+/// Computes a product, what shows it in other forms, and the sum that has it for its second operand, in the memory of
+/// the first one. False, and nothing has changed, where that memory is not free, or is laid out otherwise.
+bool execute_added_product(Node* const* nodes, int count);
 /// The first of a value's matrices.
 kernels::Matrix last_two_dims(const Node& node) noexcept;
 

@@ -1,9 +1,11 @@
 // Indexing, scans, random numbers, ranges, matrix products.
+#include "core/thread_state.hpp"
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
 #include "kernels/kernels.hpp"
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -145,9 +147,11 @@ kernels::Matrix last_two_dims(const Node& node) noexcept {
   return {node.value.data, node.value.strides[rank - 2], node.value.strides[rank - 1]};
 }
 
-void execute_matmul(Node& node) {
+namespace {
+
+/// Writes a node's product to `result`, or adds it to what is there.
+void multiply(const Node& node, void* result, bool add) {
   const Node &a = *node.input(0), &b = *node.input(1);
-  node.allocate_value();
   const int rank = node.shape.size();
   const std::int64_t m = node.shape[rank - 2], n = node.shape[rank - 1], k = a.shape[rank - 1];
   const auto element = static_cast<std::int64_t>(size_of(node.dtype));
@@ -160,7 +164,7 @@ void execute_matmul(Node& node) {
   const bool is_many = batch > 1 && m * n < 8 * worth_a_chunk / std::max<std::int64_t>(k, 1);
   const std::int64_t per_chunk = !is_many ? batch : worth_a_chunk / std::max<std::int64_t>(m * n * k, 1) + 1;
   const std::int64_t chunks = (batch + per_chunk - 1) / per_chunk;
-  const std::size_t bytes = (kernels::matmul_scratch(node.dtype, m, n, k, left, right) + 63) / 64 * 64;
+  const std::size_t bytes = (kernels::matmul_scratch(node.dtype, m, n, k, left, right, add) + 63) / 64 * 64;
   Storage* const scratch = bytes > 0 ? Storage::allocate(bytes * static_cast<std::size_t>(team_size(chunks))) : nullptr;
   parallel_for_team(chunks, [&](std::int64_t chunk, int thread) {
     for (std::int64_t i = chunk * per_chunk; i < std::min(batch, (chunk + 1) * per_chunk); ++i) {
@@ -177,11 +181,44 @@ void execute_matmul(Node& node) {
       };
       kernels::matmul(
           node.dtype, m, n, k, moved(left, at_a), moved(right, at_b),
-          static_cast<std::byte*>(node.value.data) + i * m * n * element,
-          scratch ? static_cast<std::byte*>(scratch->data()) + static_cast<std::size_t>(thread) * bytes : nullptr);
+          static_cast<std::byte*>(result) + i * m * n * element,
+          scratch ? static_cast<std::byte*>(scratch->data()) + static_cast<std::size_t>(thread) * bytes : nullptr, add);
     }
   });
   if (scratch) scratch->drop_ref();
+}
+
+}  // namespace
+
+void execute_matmul(Node& node) {
+  node.allocate_value();
+  multiply(node, node.value.data, false);
+}
+
+bool execute_added_product(Node* const* nodes, int count) {
+  Node &product = *nodes[0], &sum = *nodes[count - 1];
+  const Node& other = *sum.input(0);
+  const Storage* const storage = other.value.storage;
+  const auto has_failed = [](const Node* node) { return node->state() == State::failed; };
+  if (has_failed(&other) || has_failed(product.input(0)) || has_failed(product.input(1)) || !storage ||
+      storage->is_shared() || !storage->is_writable() || storage->data() != other.value.data || other.uses() != 1 ||
+      other.keeps_own_value() || !ThreadState::get().donate)
+    return false;
+  bool done = false;
+  try {
+    // Where the product would lie, as the sum sees it.
+    product.alias_value(other.value, 0, row_major_strides(product.shape));
+    for (int i = 1; i < count - 1; ++i) nodes[i]->operation->execute(*nodes[i]);
+    const Value& seen = nodes[count - 2]->value;
+    if (seen.storage == storage && same_places(sum.shape, seen.strides, other.value.strides)) {
+      sum.alias_value(other.value, 0, other.value.strides);
+      multiply(product, other.value.data, true);
+      done = true;
+    }
+  } catch (const std::bad_alloc&) {  // apart they need less
+  }
+  for (int i = 0; i < count - done; ++i) nodes[i]->forget_value();
+  return done;
 }
 
 }  // namespace adjoint::detail

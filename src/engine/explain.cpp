@@ -122,7 +122,10 @@ class Listing {
       steps.build(plan_, fewest_to_recompute_);
       for (const bool late : {false, true})
         for (int step = 0; step < steps.size(); ++step)
-          if (steps.is_late(step) == late) list(steps.begin(step), steps.count(step), steps.repeated(step), late);
+          if (steps.is_late(step) == late) {
+            if (steps.adds_product(step)) list_added_product(steps.begin(step), steps.count(step));
+            else list(steps.begin(step), steps.count(step), steps.repeated(step), late);
+          }
     } else {
       for (Node* const& node : plan_) list(&node, 1, {}, false);
     }
@@ -211,6 +214,16 @@ class Listing {
     Node* const nodes[] = {&node};
     const Cost cost = cost_of(nodes, 1, {});
     put(cost.is_free() ? std::string() : title_of(node), cost, {line(node)});
+  }
+
+  void list_added_product(Node* const* nodes, int count) {
+    Node& sum = *nodes[count - 1];
+    const std::string other = name(*sum.input(0));
+    std::vector<Line> lines;
+    for (int i = 0; i < count; ++i) lines.push_back(line(*nodes[i]));
+    std::string& where = lines.back().note;
+    where += (where.empty() ? "over " : ", over ") + other + " if free";
+    put(title_of(*nodes[0]) + ", added to " + other, cost_of(nodes, count, {}), lines);
   }
 
   std::string title_of(const Node& node) const {

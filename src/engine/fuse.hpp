@@ -11,7 +11,8 @@
 
 namespace adjoint::detail {
 
-/// The steps of an evaluation, in the order in which they are to be computed: single nodes, and groups.
+/// The steps of an evaluation, in the order in which they are to be computed: single nodes, groups, and matrix products
+/// with the sums that they are added to, so that the products of a long sum do not wait for each other.
 ///
 /// A group has one shape. Its members are of that shape, or have one value for each of its rows (the last dims, those
 /// over which its reductions go), or are columns: reductions over all other dims, which nobody in the group reads.
@@ -46,6 +47,8 @@ class Steps {
     return first_[static_cast<std::size_t>(step) + 1] - first_[static_cast<std::size_t>(step)];
   }
   const Repeated& repeated(int step) const noexcept { return group_of(step).repeated; }
+  /// Whether a step is a product, how it is seen, and the sum that it is added to.
+  bool adds_product(int step) const noexcept { return group_of(step).sum; }
 
  private:
   struct Group {
@@ -54,6 +57,7 @@ class Steps {
     int behind = 0;                // how many dims come after them in the shape (though not in memory)
     int members = 0;
     bool late = false, leaves = false;
+    const Node* sum = nullptr;  // of one that adds a product; valid while steps are built
     Repeated repeated;
   };
   /// A node that is computed in several groups.
@@ -68,6 +72,7 @@ class Steps {
     return groups_[groups_.size() - 1 - static_cast<std::size_t>(step)];
   }
   bool join(Group& group, const Node& node, Fusible kind) const noexcept;
+  bool starts_product_sum(const Node& node, int reader) const noexcept;
   void merge_groups(const std::vector<Node*>& plan);
   void find_recomputed(const std::vector<Node*>& plan, std::int64_t fewest);
 

@@ -141,6 +141,30 @@ bool is_worth_merging(const Node& node, Fusible kind) noexcept {
   return numel(node.input(0)->shape) >= kFewestToMerge;
 }
 
+/// The product that an addition adds to its first operand, through reshapes and permutations, if nobody else reads it;
+/// or null.
+const Node* added_product(const Node& node) noexcept {
+  if (node.operation->execute != execute_elementwise || !is_floating(node.dtype) || node.cell ||
+      static_cast<kernels::Tile>(node.operation->kernel) != kernels::Tile::add)
+    return nullptr;
+  const Node* product = node.input(1);
+  if (node.input(0)->shape != node.shape || product->shape != node.shape) return nullptr;
+  for (int views = 0; views <= 3; ++views, product = product->input(0)) {
+    if (product->schedule == Schedule::none || product->uses() != 1 || product->keeps_own_value()) return nullptr;
+    const auto execute = product->operation->execute;
+    if (execute == execute_matmul) return product->input(0)->shape.back() > 0 ? product : nullptr;
+    if (execute != execute_permute && execute != execute_reshape) return nullptr;
+  }
+  return nullptr;
+}
+
+/// Whether a node is the product that is added to a sum, or how that is seen.
+bool is_added(const Node& node, const Node& sum) noexcept {
+  const Node* at = sum.input(1);
+  while (at != &node && at->operation->execute != execute_matmul) at = at->input(0);
+  return at == &node;
+}
+
 /// The order in which a node's value will lie in memory, as far as a look at what it is made of tells.
 MemoryOrder likely_order(const Node& start) noexcept {
   constexpr int kMost = 16;  // nodes to look at
@@ -210,6 +234,17 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
   return false;
 }
 
+/// Whether an addition of a product is a step by itself: the next in a sum of such, or the last in a long one.
+bool Steps::starts_product_sum(const Node& node, int reader) const noexcept {
+  if (!added_product(node)) return false;
+  const Node* const sum = reader >= 0 ? groups_[static_cast<std::size_t>(reader)].sum : nullptr;
+  if (sum && sum->input(0) == &node && node.uses() == 1) return true;
+  const Node* at = node.input(0);
+  for (int more = 2; more > 0; --more, at = at->input(0))
+    if (at->schedule == Schedule::none || at->uses() != 1 || !added_product(*at)) return false;
+  return true;
+}
+
 void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompute) {
   groups_.clear();
   recomputed_.clear();
@@ -243,6 +278,10 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
       }
     return other > before ? other : -1;
   };
+  const auto is_part_of_sum = [this](int step, const Node& node) {
+    const Node* const sum = groups_[static_cast<std::size_t>(step)].sum;
+    return sum && is_added(node, *sum);
+  };
   // What is small beside other things is not worth it that these wait for each other.
   const auto is_small = [largest](const Node& node) {
     const std::int64_t read = node.input_count() > 0 ? numel(node.input(0)->shape) : 0;
@@ -254,6 +293,11 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     const Fusible kind = fusible_kind(node);
     if (reader < 0 && node.operation == &kLeaf && node.cell) {
       node.mark = kLeaves;
+    } else if (reader >= 0 && is_part_of_sum(reader, node)) {  // of that step
+    } else if (kind == Fusible::tile && starts_product_sum(node, reader)) {
+      node.mark = static_cast<std::int32_t>(groups_.size());
+      groups_.emplace_back();
+      groups_.back().sum = &node;
     } else if (kind != Fusible::columns && can_join(reader, node, kind)) {  // columns are complete after the step
     } else if (const int other = is_small(node) ? -1 : other_reader(node, reader); can_join(other, node, kind)) {
       node.mark = other;

@@ -99,12 +99,12 @@ struct Table {
   const Links& (*links)();  // below
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
-                                    void* c);
+                                    void* c, bool add);
   /// The same for any sizes and strides, with rows of c `c_step` elements apart. Each element's bits depend on its own
   /// row and column alone. `workspace` has at least kProductDepth * (kProductRows + n), n rounded up to multiples of 32
-  /// and at most kProductColumns, elements.
+  /// and at most kProductColumns, elements. `add`: only with k <= kProductDepth.
   void (*packed_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
-                                     void* c, std::int64_t c_step, void* workspace);
+                                     void* c, std::int64_t c_step, void* workspace, bool add);
 };
 const Table& table() noexcept;
 
@@ -209,11 +209,12 @@ void permutation(std::uint64_t seed, std::uint64_t offset, std::int64_t n, std::
 /// c (row-major m x n, leading dimension n) = a (m x k) * b (k x n), float32 or float64; k = 0 gives zeros. Operands
 /// are read where they are, whatever their strides. By oneDNN (dnnl_sgemm, float32), CBLAS (float64), or kernels of
 /// ours, on the caller's OpenMP team. `scratch` has `matmul_scratch` bytes; without it a library is called, which must
-/// be able to read both operands: by rows or by columns.
+/// be able to read both operands: by rows or by columns. With `add` (then k > 0, and scratch there must be) c + a * b,
+/// the product complete before it is added: the same bits as of both apart.
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
-            void* scratch);
+            void* scratch, bool add = false);
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
-                           const Matrix& b) noexcept;
+                           const Matrix& b, bool add = false) noexcept;
 /// Who computes it: "oneDNN", "CBLAS" or "own kernel".
 const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
                            const Matrix& b) noexcept;

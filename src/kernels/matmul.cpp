@@ -81,48 +81,50 @@ std::size_t packed_workspace(Dtype dtype, std::int64_t n, std::int64_t k) {
 }
 
 template <class T>
-void multiply_plain(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, T* c) {
+void multiply_plain(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, T* c, bool add) {
+  constexpr std::int64_t strip = 64;
   const T* pa = static_cast<const T*>(a.data);
   const T* pb = static_cast<const T*>(b.data);
-  for (std::int64_t i = 0; i < m; ++i) {
-    T* row = c + i * n;
-    for (std::int64_t j = 0; j < n; ++j) row[j] = 0;
-    for (std::int64_t p = 0; p < k; ++p) {
-      const T factor = pa[i * a.row_stride + p * a.column_stride];
-      const T* other = pb + p * b.row_stride;
-      if (b.column_stride == 1)
-        for (std::int64_t j = 0; j < n; ++j) row[j] += factor * other[j];
-      else
-        for (std::int64_t j = 0; j < n; ++j) row[j] += factor * other[j * b.column_stride];
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j0 = 0; j0 < n; j0 += strip) {
+      const std::int64_t columns = std::min(strip, n - j0);
+      T* const row = c + i * n + j0;
+      T sums[strip] = {};
+      for (std::int64_t p = 0; p < k; ++p) {
+        const T factor = pa[i * a.row_stride + p * a.column_stride];
+        const T* other = pb + p * b.row_stride + j0 * b.column_stride;
+        for (std::int64_t j = 0; j < columns; ++j) sums[j] += factor * other[j * b.column_stride];
+      }
+      for (std::int64_t j = 0; j < columns; ++j) row[j] = add ? row[j] + sums[j] : sums[j];
     }
-  }
 }
 
 bool call_library(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const Layout& la, const float* b,
-                  const Layout& lb, float* c) {
+                  const Layout& lb, float* c, bool add) {
   return dnnl_sgemm(la.transposed ? 'T' : 'N', lb.transposed ? 'T' : 'N', m, n, k, 1.0f, a, la.leading, b, lb.leading,
-                    0.0f, c, n) == dnnl_success;
+                    add ? 1.0f : 0.0f, c, n) == dnnl_success;
 }
 
 bool call_library(std::int64_t m, std::int64_t n, std::int64_t k, const double* a, const Layout& la, const double* b,
-                  const Layout& lb, double* c) {
+                  const Layout& lb, double* c, bool add) {
   for (std::int64_t size : {m, n, k, la.leading, lb.leading})
     if (size > INT_MAX) return false;
   cblas_dgemm(CblasRowMajor, la.transposed ? CblasTrans : CblasNoTrans, lb.transposed ? CblasTrans : CblasNoTrans,
               static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0, a, static_cast<int>(la.leading), b,
-              static_cast<int>(lb.leading), 0.0, c, static_cast<int>(n));
+              static_cast<int>(lb.leading), add ? 1.0 : 0.0, c, static_cast<int>(n));
   return true;
 }
 
 template <class T>
-void call_library_or_plain(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, T* c) {
+void call_library_or_plain(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, T* c,
+                           bool add) {
   const T *pa = static_cast<const T*>(a.data), *pb = static_cast<const T*>(b.data);
   // It refuses when it lacks memory or when a size does not fit its integers.
-  if (!call_library(m, n, k, pa, layout(m, k, a), pb, layout(k, n, b), c)) multiply_plain(m, n, k, a, b, c);
+  if (!call_library(m, n, k, pa, layout(m, k, a), pb, layout(k, n, b), c, add)) multiply_plain(m, n, k, a, b, c, add);
 }
 
 void multiply_packed(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
-                     void* c, void* scratch) {
+                     void* c, void* scratch, bool add) {
   const auto multiply = table().packed_matmul[static_cast<int>(dtype)];
   const auto element = static_cast<std::int64_t>(size_of(dtype));
   const Parts parts = parts_of(m, n, k);
@@ -136,7 +138,7 @@ void multiply_packed(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k
                        b.column_stride};
     multiply(std::min(parts.rows, m - row), std::min(parts.columns, n - column), k, left, right,
              static_cast<std::byte*>(c) + (row * n + column) * element, n,
-             static_cast<std::byte*>(scratch) + static_cast<std::size_t>(part) * workspace);
+             static_cast<std::byte*>(scratch) + static_cast<std::size_t>(part) * workspace, add);
   };
   if (parts.count == 1) return run(0);
   const auto threads = static_cast<int>(parts.count);
@@ -144,13 +146,51 @@ void multiply_packed(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k
   for (std::int64_t part = 0; part < parts.count; ++part) run(part);
 }
 
+// Whether whoever computes a product adds it to c with the bits of adding it afterwards: when it sums up all of k
+// before it looks at c. oneDNN 2.6 does with up to 96 columns of a, but for vectors.
+bool adds_to_result(Way way, Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) {
+  switch (way) {
+    case Way::small:
+      return true;
+    case Way::packed:
+      return k <= kProductDepth;
+    case Way::library:
+      break;
+  }
+  return dtype == float32 && m >= 16 && n >= 16 && k <= 64;
+}
+
+// c += product, of n elements.
+void add_product(Dtype dtype, std::int64_t n, const void* product, void* c) {
+  constexpr std::int64_t grain = 1 << 15;
+  const auto add = table().accumulate[static_cast<int>(Reduce::sum)][static_cast<int>(dtype)];
+  const std::int64_t chunks = (n + grain - 1) / grain, bytes = grain * static_cast<std::int64_t>(size_of(dtype));
+  const auto run = [&](std::int64_t chunk) {
+    add(std::min(grain, n - chunk * grain), static_cast<const std::byte*>(product) + chunk * bytes,
+        static_cast<std::byte*>(c) + chunk * bytes);
+  };
+  const std::int64_t threads = omp_in_parallel() ? 1 : std::min<std::int64_t>(chunks, omp_get_max_threads());
+  if (threads > 1) {
+#pragma omp parallel for schedule(static) num_threads(static_cast <int>(threads))
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk);
+  } else {
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk);
+  }
+}
+
+std::size_t workspace_of(Way way, Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) {
+  if (way != Way::packed) return 0;
+  const Parts parts = parts_of(m, n, k);
+  return packed_workspace(dtype, parts.columns, k) * static_cast<std::size_t>(parts.count);
+}
+
 }  // namespace
 
 std::size_t matmul_scratch(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
-                           const Matrix& b) noexcept {
-  if (way(dtype, m, n, k, a, b) != Way::packed) return 0;
-  const Parts parts = parts_of(m, n, k);
-  return packed_workspace(dtype, parts.columns, k) * static_cast<std::size_t>(parts.count);
+                           const Matrix& b, bool add) noexcept {
+  const Way chosen = way(dtype, m, n, k, a, b);
+  const bool apart = add && !adds_to_result(chosen, dtype, m, n, k);
+  return workspace_of(chosen, dtype, m, n, k) + (apart ? static_cast<std::size_t>(m * n) * size_of(dtype) : 0);
 }
 
 const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a,
@@ -160,17 +200,22 @@ const char* matmul_library(Dtype dtype, std::int64_t m, std::int64_t n, std::int
 }
 
 void matmul(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b, void* c,
-            void* scratch) {
+            void* scratch, bool add) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     std::memset(c, 0, static_cast<std::size_t>(m * n) * size_of(dtype));
     return;
   }
   const Way chosen = way(dtype, m, n, k, a, b);
-  if (chosen == Way::small) return table().small_matmul[static_cast<int>(dtype)](m, n, k, a, b, c);
-  if (chosen == Way::packed && scratch) return multiply_packed(dtype, m, n, k, a, b, c, scratch);
-  if (dtype == float32) return call_library_or_plain(m, n, k, a, b, static_cast<float*>(c));
-  call_library_or_plain(m, n, k, a, b, static_cast<double*>(c));
+  if (add && !adds_to_result(chosen, dtype, m, n, k)) {
+    void* const product = static_cast<std::byte*>(scratch) + workspace_of(chosen, dtype, m, n, k);
+    matmul(dtype, m, n, k, a, b, product, scratch);
+    return add_product(dtype, m * n, product, c);
+  }
+  if (chosen == Way::small) return table().small_matmul[static_cast<int>(dtype)](m, n, k, a, b, c, add);
+  if (chosen == Way::packed && scratch) return multiply_packed(dtype, m, n, k, a, b, c, scratch, add);
+  if (dtype == float32) return call_library_or_plain(m, n, k, a, b, static_cast<float*>(c), add);
+  call_library_or_plain(m, n, k, a, b, static_cast<double*>(c), add);
 }
 
 }  // namespace adjoint::kernels
