@@ -48,6 +48,7 @@ struct SliceAttributes {
   std::int64_t dim, start, step;
 };
 void execute_slice(Node& node);
+Strides strides_of_slice(const Node& node);  // in its computed input; a copy lies in the same order
 /// The transpose of a slice: zeros, with the input at the slice's positions.
 void execute_unslice(Node& node);
 struct FlipAttributes {

@@ -30,6 +30,7 @@ Strides strides_of_result(const Node& node) {
       static_cast<kernels::ConvolutionKind>(node.operation->kernel) == kernels::ConvolutionKind::weight;
   if (execute == execute_pooling || (execute == execute_convolution && !of_weight))
     return channels_last_strides(node.shape);
+  if (execute == execute_slice) return MemoryOrder(node.shape, strides_of_slice(node)).strides(node.shape);
   return row_major_strides(node.shape);
 }
 
