@@ -159,6 +159,36 @@ TEST_CASE("composites and their gradients are about one pass over memory") {
   }
 }
 
+TEST_CASE("batch norm's statistics are one pass over the input, its gradient two") {
+  const std::int64_t channels = 32, n = 4 * 64 * channels * 24 * 24;
+  for (const bool channels_last : {false, true}) {
+    const auto images = [&] {
+      return channels_last ? computed({64, 24, 24, channels}).permute({0, 3, 1, 2}) : computed({64, channels, 24, 24});
+    };
+    const Tensor values = images(), g = images(), mean = ad::zeros({channels}).requires_grad_(false),
+                 variance = ad::ones({channels}).requires_grad_(false);
+    const auto norm = [&](const Tensor& x, const Tensor& weight, const Tensor& bias) {
+      return ad::batch_norm(x, mean, variance, weight, bias, true);
+    };
+    norm(values, {}, {});  // whose result nobody holds
+    check_bytes("statistics", ad::explain(mean, variance), n);
+    ad::eval(mean, variance);
+    const Tensor weight = computed({channels}).requires_grad_(), bias = computed({channels}).requires_grad_();
+    {
+      // The result can be had only when the statistics are complete, so the input is read once more.
+      const ad::NoGradGuard no_grad;
+      const Tensor result = norm(values, weight, bias);
+      check_bytes("forward", ad::explain(result, mean, variance), 3 * n);
+      ad::eval(result, mean, variance);
+    }
+    Tensor x = values.detach().requires_grad_();
+    const Tensor result = norm(x, weight, bias);
+    ad::eval(result, mean, variance);
+    result.backward(g);
+    check_bytes("gradient", ad::explain(x.grad(), weight.grad(), bias.grad()), 5 * n);
+  }
+}
+
 TEST_CASE("without fusion each operation is a step") {
   const Tensor x = computed({64, 1024});
   ad::engine::Options options;

@@ -32,6 +32,10 @@ void add_pairwise(std::int64_t blocks, const Add& add) {
 }
 /// Fewer columns than this are rather copied: a kernel is called for each row of them.
 inline constexpr std::int64_t kFewestColumns = 4;
+/// Whether a row of so many elements, of many that are reduced to one value, is reduced by itself first.
+inline bool is_row_of_many(std::int64_t length) noexcept { return length >= 16 && length <= 1 << 16; }
+/// Then, the reduction of those rows' results, of which each is one of `columns` that lie row by row.
+void reduce_results_of_rows(const Node& node, std::int64_t rows, std::int64_t columns, const std::byte* results);
 
 /// The input's value as it is.
 void execute_alias(Node& node);
@@ -50,6 +54,7 @@ struct SliceAttributes {
   std::int64_t dim, start, step;
 };
 void execute_slice(Node& node);
+Strides strides_of_slice(const Node& node);  // in its computed input; a copy lies in the same order
 /// The transpose of a slice: zeros, with the input at the slice's positions.
 void execute_unslice(Node& node);
 struct FlipAttributes {

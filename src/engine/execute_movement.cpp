@@ -110,8 +110,9 @@ bool is_small_part(const Node& node, const Storage* of) { return of && node.byte
 void copy_if_small(Node& node) {
   const Value view = node.value;
   if (!is_small_part(node, view.storage)) return;
-  node.allocate_value();
-  copy_row_major(size_of(node.dtype), node.shape, view.data, view.strides, node.value.data);
+  const MemoryOrder order(node.shape, view.strides);
+  allocate_in_order(node, order);
+  copy_row_major(size_of(node.dtype), order.apply(node.shape), view.data, order.apply(view.strides), node.value.data);
   view.storage->drop_ref();
 }
 
@@ -168,14 +169,18 @@ void execute_permute(Node& node) {
   node.alias_value(input.value, 0, strides);
 }
 
+Strides strides_of_slice(const Node& node) {
+  const auto& slice = node.attributes<SliceAttributes>();
+  Strides strides = node.input(0)->value.strides;
+  strides[static_cast<int>(slice.dim)] *= slice.step;
+  return strides;
+}
+
 void execute_slice(Node& node) {
   const Node& input = *node.input(0);
   const auto [dim, start, step] = node.attributes<SliceAttributes>();
-  Strides strides = input.value.strides;
-  const int d = static_cast<int>(dim);
-  const std::int64_t offset = adjoint::numel(node.shape) ? start * strides[d] : 0;
-  strides[d] *= step;
-  node.alias_value(input.value, offset, strides);
+  const std::int64_t offset = adjoint::numel(node.shape) ? start * input.value.strides[static_cast<int>(dim)] : 0;
+  node.alias_value(input.value, offset, strides_of_slice(node));
   copy_if_small(node);
 }
 

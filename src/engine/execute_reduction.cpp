@@ -1,5 +1,6 @@
 // Reductions. How the terms are grouped depends on shapes and strides alone: by rows where the reduced dims lie
-// contiguously, by columns where the innermost kept ones do, else on a copy that is ordered so.
+// contiguously, by columns where the innermost kept ones do, by rows and then by columns where the kept dims are
+// between reduced ones, else on a copy that is ordered so.
 #include "core/pool.hpp"
 #include "engine/execute.hpp"
 #include "engine/threads.hpp"
@@ -113,6 +114,34 @@ void by_columns(const Job& job, std::int64_t n) {
                  [&](std::int64_t from, std::int64_t to) { accumulate(columns, sum_of(o, from), sum_of(o, to)); });
 }
 
+/// On a copy that has each result's elements in a row.
+void on_copy(const Job& job, std::int64_t rows, std::int64_t n) {
+  Shape order = job.kept;
+  Strides strides = job.kept_strides;
+  for (int i = 0; i < job.reduced.size(); ++i) {
+    order.push_back(job.reduced[i]);
+    strides.push_back(job.reduced_strides[i]);
+  }
+  Storage* copy = Storage::allocate(static_cast<std::size_t>(rows * n) * job.element);
+  copy_row_major(job.element, order, job.input, strides, copy->data());
+  by_rows(job, static_cast<const std::byte*>(copy->data()), rows, n, n);
+  copy->drop_ref();
+}
+
+/// One kept dim between two reduced ones, the inner one contiguous: each of its rows, and then their results.
+void by_rows_of_many(const Node& node, const Job& job) {
+  const std::int64_t outer = job.reduced[0], columns = job.kept[0], length = job.reduced[1];
+  const auto element = static_cast<std::int64_t>(job.element), result = static_cast<std::int64_t>(job.result);
+  List<std::byte> results(static_cast<std::size_t>(outer * columns * result));
+  const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / (columns * length));
+  parallel_for((outer + per_chunk - 1) / per_chunk, [&](std::int64_t chunk) {
+    for (std::int64_t i = chunk * per_chunk; i < std::min(outer, (chunk + 1) * per_chunk); ++i)
+      reduce_rows(job, columns, length, job.input + i * job.reduced_strides[0] * element, job.kept_strides[0],
+                  results.data() + i * columns * result);
+  });
+  reduce_results_of_rows(node, outer * columns, columns, results.data());
+}
+
 /// By falling strides, so that dims that lie behind one another can be joined.
 void sort_by_strides(Shape& shape, Strides& strides) {
   for (int i = 1; i < shape.size(); ++i)
@@ -133,22 +162,37 @@ void join(Shape& shape, Strides& strides) {
     }
 }
 
-}  // namespace
-
-void execute_reduction(Node& node) {
-  const Node& input = *node.input(0);
-  const std::uint32_t dims = node.attributes<ReduceAttributes>().dims;
-  node.allocate_value();
-  Job job{static_cast<Reduce>(node.operation->kernel),
-          input.dtype,
-          size_of(input.dtype),
+/// Of `node`, whose value is allocated, on what is given instead of its input.
+Job job_of(const Node& node, Dtype dtype, const void* input) {
+  return {static_cast<Reduce>(node.operation->kernel),
+          dtype,
+          size_of(dtype),
           size_of(node.dtype),
           {},
           {},
           {},
           {},
-          static_cast<const std::byte*>(input.value.data),
+          static_cast<const std::byte*>(input),
           static_cast<std::byte*>(node.value.data)};
+}
+
+}  // namespace
+
+void reduce_results_of_rows(const Node& node, std::int64_t rows, std::int64_t columns, const std::byte* results) {
+  Job job = job_of(node, node.dtype, results);
+  job.kept = {columns};
+  job.kept_strides = {1};
+  job.reduced = {rows / columns};
+  job.reduced_strides = {columns};
+  if (columns >= kFewestColumns) return by_columns(job, rows / columns);
+  on_copy(job, columns, rows / columns);
+}
+
+void execute_reduction(Node& node) {
+  const Node& input = *node.input(0);
+  const std::uint32_t dims = node.attributes<ReduceAttributes>().dims;
+  node.allocate_value();
+  Job job = job_of(node, input.dtype, input.value.data);
   for (int i = 0; i < input.shape.size(); ++i) {
     if (input.shape[i] == 1) continue;
     const bool reduced = dims >> i & 1;
@@ -167,17 +211,10 @@ void execute_reduction(Node& node) {
     return by_rows(job, job.input, rows, n, job.kept.empty() ? n : job.kept_strides.back());
   if (!position && !job.kept.empty() && job.kept_strides.back() == 1 && job.kept.back() >= kFewestColumns)
     return by_columns(job, n);
-
-  Shape order = job.kept;
-  Strides strides = job.kept_strides;
-  for (int i = 0; i < job.reduced.size(); ++i) {
-    order.push_back(job.reduced[i]);
-    strides.push_back(job.reduced_strides[i]);
-  }
-  Storage* copy = Storage::allocate(static_cast<std::size_t>(rows * n) * job.element);
-  copy_row_major(job.element, order, job.input, strides, copy->data());
-  by_rows(job, static_cast<const std::byte*>(copy->data()), rows, n, n);
-  copy->drop_ref();
+  if (!position && job.kept.size() == 1 && job.reduced.size() == 2 && job.reduced_strides[1] == 1 &&
+      is_row_of_many(job.reduced[1]))
+    return by_rows_of_many(node, job);
+  on_copy(job, rows, n);
 }
 
 }  // namespace adjoint::detail

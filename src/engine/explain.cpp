@@ -30,6 +30,7 @@ Strides strides_of_result(const Node& node) {
       static_cast<kernels::ConvolutionKind>(node.operation->kernel) == kernels::ConvolutionKind::weight;
   if (execute == execute_pooling || (execute == execute_convolution && !of_weight))
     return channels_last_strides(node.shape);
+  if (execute == execute_slice) return MemoryOrder(node.shape, strides_of_slice(node)).strides(node.shape);
   return row_major_strides(node.shape);
 }
 
@@ -290,12 +291,16 @@ class Listing {
     const auto buffer_of = [&](const Program::Value& value) {
       return value.local ? std::string("in a chain") : "buffer " + std::to_string(value.buffer);
     };
+    const auto is_once = [&](std::int16_t index) {
+      return std::find(p.loaded_first_.begin(), p.loaded_first_.end(), index) == p.loaded_first_.end();
+    };
     for (const Program::External& external : p.externals_) {
       const Node& node = *nodes[external.member]->input(external.input);
       const Program::Value& value = p.values_[at(external.value)];
       names[at(external.value)] = name(node);
       if (value.place == Place::constant)
-        lines.push_back({"load " + name(node), "", "into " + buffer_of(value) + ", once"});
+        lines.push_back({"load " + name(node), "",
+                         "into " + buffer_of(value) + (is_once(external.value) ? ", once" : ", for each block")});
     }
     for (const Program::Instruction& instruction : p.instructions_) {
       std::string text;

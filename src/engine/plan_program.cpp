@@ -28,7 +28,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   program.count_ = count;
   program.late_ = late;
   Program::for_lists(program, [](auto& list) { list.clear(); });
-  program.columns_bytes_ = 0;
+  program.columns_bytes_ = program.rows_of_many_bytes_ = 0;
   program.buffers_ = program.local_buffers_ = program.reductions_ = 0;
   widest_ = 1;
   period_ = 1;
@@ -99,7 +99,7 @@ bool Planner::prepare() {
 
 /// All members of the group's shape have to lie in the same order, which follows from their inputs as it does when they
 /// are computed one by one; those with a value for each row have to lie row-major. Where there are rows for columns
-/// alone, these are reduced afterwards unless rows are the last dims in memory.
+/// alone, these have to be the last dims in memory; or, in row-major memory, what comes after the columns is the rows.
 bool Planner::find_order() {
   order_ = MemoryOrder(shape_->size());
   const auto is_of_shape = [&](const Node& node) { return !node.value.data && node.shape == *shape_; };
@@ -135,7 +135,11 @@ bool Planner::find_order() {
     else if (order != order_) return false;
     known = true;
   }
-  if (rows_for_columns_ && !column_rows_.are_last(order_)) row_dims_ = 0;
+  if (rows_for_columns_ && !column_rows_.are_last(order_)) {
+    rows_for_columns_ = false;
+    row_dims_ =
+        order_.is_row_major() && is_row_of_many(row_length(*shape_, column_rows_.behind)) ? column_rows_.behind : 0;
+  }
   return row_dims_ == 0 || rows_for_columns_ || order_.is_row_major();
 }
 
@@ -225,7 +229,8 @@ int Planner::value_of(int member, int input_index, Form form) {
     result.row_bytes = 0;
   } else {
     repeats = repeats || (row_dims_ == 0 && repeats_in_block(shape, strides));
-    result.place = repeats ? Place::constant : Place::loaded;
+    result.place = repeats || per_row ? Place::constant : Place::loaded;
+    if (per_row && !repeats) program_->loaded_first_.push_back(static_cast<std::int16_t>(index));
     result.strides = static_cast<std::int16_t>(program_->strides_.size());
     program_->strides_.push_back(strides);
     if (repeats) program_->constants_.push_back(static_cast<std::int16_t>(index));
@@ -256,7 +261,8 @@ int Planner::single_of(int member, int input_index, Form form) {
   }
   if (numel(input.shape) == 1)
     return program_->rows_ * program_->length_ > 1 ? value_of(member, input_index, Form::single) : kNone;
-  return per_row && order_.is_row_major() && row_dims_of(input.shape, *shape_) == row_dims_
+  if (!per_row || !order_.is_row_major() || input.shape.size() != shape_->size()) return kNone;
+  return numel(input.shape) == numel(Shape(input.shape.begin(), input.shape.end() - row_dims_))
              ? value_of(member, input_index, Form::kept)
              : kNone;
 }
@@ -353,7 +359,8 @@ bool Planner::translate(int index) {
   return true;
 }
 
-/// A reduction of columns: of what lies row by row, as it does when that is reduced by itself; else afterwards.
+/// A reduction of columns: of what lies row by row, or of rows that are reduced first, as it is when computed by
+/// itself; else afterwards.
 bool Planner::reduce_columns(int index) {
   const Node& node = *nodes_[index];
   const Node& input = *node.input(0);
@@ -362,7 +369,12 @@ bool Planner::reduce_columns(int index) {
   const auto lies_by_rows = [&] {
     return input.shape == *shape_ && same_places(input.shape, input.value.strides, program_->strides_of_results_);
   };
-  if (row_dims_ == 0 || !accumulate ||
+  const Rows rows = kept_rows(node);
+  const bool of_rows = rows.behind != 0 && order_.is_row_major();
+  const bool fits = of_rows ? row_length(*shape_, rows.behind) == program_->length_ && is_row_of_many(program_->length_)
+                            : rows.are_last(order_) && row_length(*shape_, rows.behind + rows.dims) ==
+                                                           program_->length_ * row_length(*shape_, rows.behind);
+  if (row_dims_ == 0 || !accumulate || !fits || (of_rows && program_->late_) ||
       (inside ? value(member_value_[input.mark]).per_row || value(member_value_[input.mark]).single
               : !lies_by_rows())) {
     afterwards_[index] = true;
@@ -371,14 +383,21 @@ bool Planner::reduce_columns(int index) {
   }
   const int columns = value_of(index, 0, Form::full);
   if (columns == kNone) return false;
-  const int output = new_value(false, size_of(node.dtype));
-  value(output).row_bytes = 0;
+  const int output = new_value(of_rows, size_of(node.dtype));
   Instruction& instruction = program_->instructions_.emplace_back();
-  instruction.kind = Instruction::Kind::column;
+  instruction.kind = of_rows ? Instruction::Kind::reduce : Instruction::Kind::column;
   instruction.inputs = 1;
   instruction.input[0] = static_cast<std::int16_t>(columns);
   instruction.output = member_value_[index] = static_cast<std::int16_t>(output);
   instruction.member = static_cast<std::int16_t>(index);
+  if (of_rows) {
+    instruction.reduce = kernels::table().reduce_rows[node.operation->kernel][static_cast<int>(input.dtype)];
+    value(output).place = Place::memory;
+    program_->rows_of_many_.push_back({instruction.output, instruction.member, program_->rows_of_many_bytes_});
+    program_->rows_of_many_bytes_ += (program_->rows_ * static_cast<std::int64_t>(size_of(node.dtype)) + 63) / 64 * 64;
+    return true;
+  }
+  value(output).row_bytes = 0;
   instruction.column = static_cast<std::int32_t>(program_->columns_bytes_);
   instruction.accumulate = accumulate;
   program_->columns_.push_back(static_cast<std::int16_t>(program_->instructions_.size() - 1));
@@ -511,6 +530,7 @@ void Planner::assign_buffers() {
     free_buffers_[kind][free_count[kind]++] = v.buffer;
   };
   for (const std::int16_t constant : program_->constants_) take(value(constant));
+  for (const std::int16_t first : program_->loaded_first_) take(value(first));
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
     const Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);

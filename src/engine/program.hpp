@@ -58,7 +58,7 @@ class Program {
     buffer,    // in a buffer of the block's; results of instructions
     memory,    // contiguous in memory
     loaded,    // strided in memory: loaded into a buffer
-    constant,  // the same for each block: loaded into a buffer once
+    constant,  // loaded into a buffer once, as it is the same for each block, or for each block before all else
   };
   struct Value {
     std::int64_t row_bytes;  // from a row to the next in memory: 0 where all are the same
@@ -152,6 +152,12 @@ class Program {
     std::int16_t readers;      // among the members
   };
 
+  /// A value for each row that is reduced to a member's own when all rows are done.
+  struct RowsOfMany {
+    std::int16_t value, member;
+    std::int64_t place;  // in bytes
+  };
+
   /// Whether an input's memory may be taken for a result, as far as only the evaluation knows.
   bool is_free(const External& external, const Node& node, Node* const* nodes) const noexcept;
   /// Whether each index is one of a row's positions.
@@ -160,6 +166,8 @@ class Program {
   std::byte* columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
                         std::int64_t row) const noexcept;
   void finish_columns(const Binding& binding, std::byte* partial) const;
+  /// Of blocks of rows' sums, behind which are the results of rows of many.
+  std::int64_t partial_columns_bytes() const noexcept;
   /// What a thread needs for a block.
   std::int64_t block_bytes() const noexcept { return buffer_bytes_ * buffers_ + chain_bytes(); }
   std::int64_t chain_bytes() const noexcept;
@@ -189,8 +197,10 @@ class Program {
     visit(self.strides_);
     visit(self.layouts_);
     visit(self.constants_);
+    visit(self.loaded_first_);
     visit(self.indices_);
     visit(self.columns_);
+    visit(self.rows_of_many_);
     visit(self.chains_);
     visit(self.links_);
     visit(self.results_);
@@ -221,12 +231,15 @@ class Program {
   std::vector<External> externals_;
   std::vector<Again> again_;
   std::vector<Strides> strides_, layouts_;
-  std::vector<std::int16_t> constants_;  // values
-  std::vector<std::int16_t> indices_;    // values
-  std::vector<std::int16_t> columns_;    // instructions
+  std::vector<std::int16_t> constants_;     // values
+  std::vector<std::int16_t> loaded_first_;  // values for each row, of each block before all else
+  std::vector<std::int16_t> indices_;       // values
+  std::vector<std::int16_t> columns_;       // instructions
   std::vector<Chain> chains_;
   std::vector<ChainLink> links_;
   std::int64_t columns_bytes_ = 0;  // of one block of rows' sums of all of them
+  std::vector<RowsOfMany> rows_of_many_;
+  std::int64_t rows_of_many_bytes_ = 0;
   std::vector<Result> results_;
   std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
   std::vector<std::int16_t> moved_;       // members that show an input of the group in another form

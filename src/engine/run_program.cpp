@@ -83,7 +83,7 @@ std::byte* Program::columns_of(const Instruction& instruction, const Binding& bi
                     : partial + (block - 1) * columns_bytes_ + instruction.column;
 }
 
-/// The sums of blocks of rows, pairwise (as in execute_reduction.cpp).
+/// The sums of blocks of rows, pairwise, and the reductions of the results of rows (as in execute_reduction.cpp).
 void Program::finish_columns(const Binding& binding, std::byte* partial) const {
   const std::int64_t blocks = (rows_ + kColumnRows - 1) / kColumnRows;
   for (const std::int16_t at : columns_) {
@@ -93,6 +93,10 @@ void Program::finish_columns(const Binding& binding, std::byte* partial) const {
     };
     add_pairwise(blocks,
                  [&](std::int64_t from, std::int64_t to) { instruction.accumulate(length_, sums(from), sums(to)); });
+  }
+  for (const RowsOfMany& many : rows_of_many_) {
+    const Node& node = *binding.nodes[many.member];
+    reduce_results_of_rows(node, rows_, numel(node.shape), partial + partial_columns_bytes() + many.place);
   }
 }
 
@@ -109,6 +113,7 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
     base[i] = values[i].place == Place::memory ? binding.data[i]
               : values[i].local                ? scratch + values[i].buffer * kLocalBytes
                                                : buffers + values[i].buffer * buffer_bytes_;
+  for (const RowsOfMany& many : rows_of_many_) base[many.value] = partial + partial_columns_bytes() + many.place;
   // Loads n elements from the given one of a row (or, with one for each row, of the rows) on.
   const auto load = [&](int index, std::int64_t row, std::int64_t from, std::int64_t n) {
     const Value& value = values[index];
@@ -132,6 +137,7 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
   Chains chains(*this, binding, base, scratch, partial);
   for (std::int64_t row = first_row; row < last_row; row += block_) {
     const std::int64_t rows = std::min(block_, last_row - row), full = rows * length_;
+    for (const std::int16_t index : loaded_first_) load(index, row, 0, rows);
     std::size_t chain = 0;
     for (int begin = 0, end = 0; begin < instruction_count; begin = end) {
       const int next_chain = chain < chains_.size() ? chains_[chain].first : instruction_count;
@@ -238,9 +244,12 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
   }
 }
 
+std::int64_t Program::partial_columns_bytes() const noexcept {
+  return columns_.empty() ? 0 : (rows_ - 1) / kColumnRows * columns_bytes_;
+}
+
 std::size_t Program::buffer_bytes() const noexcept {
-  const std::int64_t partial = columns_.empty() ? 0 : (rows_ - 1) / kColumnRows * columns_bytes_;
-  return static_cast<std::size_t>(block_bytes() * team_size(chunks_) + partial);
+  return static_cast<std::size_t>(block_bytes() * team_size(chunks_) + partial_columns_bytes() + rows_of_many_bytes_);
 }
 
 void Program::compute(const Binding& binding, std::byte* buffers) const {

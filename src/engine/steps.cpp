@@ -184,11 +184,14 @@ MemoryOrder likely_order(const Node& start) noexcept {
   return MemoryOrder(start.shape.size());
 }
 
-/// What a member asks of its group, but for columns that will not lie in rows.
+/// What a member asks of its group, but for columns that will not lie in rows: of row-major memory those behind them
+/// are the rows.
 Rows likely_rows(const Node& node, Fusible kind) noexcept {
-  Rows rows = rows_of(node, kind);
-  if (rows.behind != 0 && !rows.are_last(likely_order(*node.input(0)))) rows.dims = 0;
-  return rows;
+  const Rows rows = rows_of(node, kind);
+  if (rows.behind == 0) return rows;
+  const MemoryOrder order = likely_order(*node.input(0));
+  if (rows.are_last(order)) return rows;
+  return {rows.shape, order.is_row_major() && is_row_of_many(row_length(*rows.shape, rows.behind)) ? rows.behind : 0};
 }
 
 }  // namespace
