@@ -18,7 +18,7 @@ namespace ad = adjoint;
 namespace k = adjoint::kernels;
 using ad::Tensor;
 using k::Link;
-using k::Operands;
+using k::Source;
 
 namespace {
 
@@ -45,34 +45,75 @@ std::vector<float> numbers(std::size_t count, unsigned seed) {
   return values;
 }
 
-Link link_to(void (*function)(), const float* x, const float* y, float* to) {
+Link link_to(void (*function)(), const void* x, const void* y, void* to, const void* z = nullptr) {
   Link link{};
   link.function = function;
-  link.at[0] = reinterpret_cast<const std::byte*>(x);
-  link.at[1] = reinterpret_cast<const std::byte*>(y);
-  link.to = reinterpret_cast<std::byte*>(to);
-  link.mask[0] = link.mask[1] = link.mask_to = -1;
+  link.at[0] = static_cast<const std::byte*>(x);
+  link.at[1] = static_cast<const std::byte*>(y);
+  link.at[2] = static_cast<const std::byte*>(z);
+  link.to = static_cast<std::byte*>(to);
+  for (std::int64_t& mask : link.mask) mask = -1;
+  link.mask_to = -1;
   return link;
 }
 
-bool has_strip(Operands form, int operand) {
-  switch (form) {
-    case Operands::strip:
-    case Operands::strip_memory:
-    case Operands::strip_single:
-      return operand == 0;
-    case Operands::memory_strip:
-    case Operands::single_strip:
-      return operand == 1;
-    case Operands::strip_strip:
-      return true;
-    default:
-      return false;
+constexpr auto kBool = static_cast<int>(ad::Dtype::bool_);
+constexpr auto kStrip = static_cast<int>(Source::strip), kMemory = static_cast<int>(Source::memory),
+               kSingle = static_cast<int>(Source::single);
+
+/// Checks a function's links against its kernel, for operands of floats, or of bools where `bools` says so. `sources`:
+/// where they are; those beyond `count` are not there.
+void check_links(const k::Links& links, void (*const (&functions)[2])(), k::TileKernel kernel, int count,
+                 const int (&sources)[3], const bool (&bools)[3], bool gives_bool) {
+  const auto n = static_cast<std::size_t>(4 * links.strip);
+  const auto strip = static_cast<std::size_t>(links.strip);
+  const std::vector<float> first = numbers(n, 1);
+  std::vector<float> floats[3];
+  std::vector<unsigned char> bytes[3];
+  const void* at[3];
+  for (int i = 0; i < count; ++i) {
+    const std::vector<float> own = sources[i] == kStrip ? first : numbers(n, static_cast<unsigned>(i) + 2);
+    floats[i] = own;
+    for (const float value : own) bytes[i].push_back(value > 0 ? (value > 1 ? 1 : 200) : 0);
+    if (sources[i] == kSingle) floats[i].assign(n, own[0]);
+    at[i] = bools[i] ? static_cast<const void*>(bytes[i].data()) : floats[i].data();
   }
-}
-bool has_single(Operands form, int operand) {
-  return operand == 0 ? form == Operands::single_strip || form == Operands::single_memory
-                      : form == Operands::strip_single || form == Operands::memory_single;
+  // What is in the strip: the first numbers plus -0, or whether they are above 0.
+  const float zero = 0.0f, negative_zero = -0.0f;
+  bool strip_of_bools = false;
+  for (int i = 0; i < count; ++i) strip_of_bools |= sources[i] == kStrip && bools[i];
+  const Link take = strip_of_bools ? link_to(links.tile[static_cast<int>(k::Tile::gt)][kMemory][kSingle][0],
+                                             first.data(), &zero, nullptr)
+                                   : link_to(links.tile[static_cast<int>(k::Tile::add)][kMemory][kSingle][0],
+                                             first.data(), &negative_zero, nullptr);
+  const Link last = link_to(links.last, nullptr, nullptr, nullptr);
+  std::vector<float> found(n), handed(n), expected(n);
+  std::vector<unsigned char> found_bools(n), handed_bools(n), expected_bools(n);
+  // Once written, and once handed on to a link that writes.
+  const Link written[] = {
+      take,
+      link_to(functions[1], at[0], at[1], gives_bool ? static_cast<void*>(found_bools.data()) : found.data(), at[2]),
+      last};
+  links.run(static_cast<std::int64_t>(n), written);
+  const Link handed_on[] = {take, link_to(functions[0], at[0], at[1], nullptr, at[2]),
+                            gives_bool ? link_to(links.tile[static_cast<int>(k::Tile::logical_not)][kStrip][0][1],
+                                                 nullptr, nullptr, handed_bools.data())
+                                       : link_to(links.tile[static_cast<int>(k::Tile::add)][kStrip][kSingle][1],
+                                                 nullptr, &negative_zero, handed.data()),
+                            last};
+  links.run(static_cast<std::int64_t>(n), handed_on);
+  for (std::size_t i = 0; i < n; i += strip) {
+    const void* inputs[3] = {};
+    for (int j = 0; j < count; ++j)
+      inputs[j] = bools[j] ? static_cast<const void*>(bytes[j].data() + i) : floats[j].data() + i;
+    kernel(links.strip, inputs, gives_bool ? static_cast<void*>(expected_bools.data() + i) : expected.data() + i);
+  }
+  bool all = true;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (gives_bool) all &= found_bools[i] == expected_bools[i] && handed_bools[i] == 1 - expected_bools[i];
+    else all &= same(found[i], expected[i]) && same(handed[i], expected[i]);
+  }
+  CHECK(all);
 }
 
 }  // namespace
@@ -82,47 +123,60 @@ TEST_CASE("a link gives the bits of its kernel, wherever its operands are") {
     CAPTURE(table->name);
     const k::Links& links = table->links();
     REQUIRE(k::kLanes % links.strip == 0);
-    const auto n = static_cast<std::size_t>(4 * links.strip);
-    const std::vector<float> x = numbers(n, 1), y = numbers(n, 2);
     int linked = 0;
-    for (int tile = 0; tile < k::kTileCount; ++tile) {
-      for (int form = 0; form < k::kOperandsCount; ++form) {
-        const auto operands = static_cast<Operands>(form);
-        void (*const* functions)() = links.tile[tile][form];
-        if (!functions[1]) continue;
-        CAPTURE(tile);
-        CAPTURE(form);
-        ++linked;
-        // The strip is x plus -0: x itself.
-        const float zero = -0.0f;
-        void (*const take)() = links.tile[static_cast<int>(k::Tile::add)][static_cast<int>(Operands::memory_single)][0];
-        const bool single_x = has_single(operands, 0), single_y = has_single(operands, 1);
-        const std::vector<float>& strip = has_strip(operands, 0) ? x : y;
-        std::vector<float> found(n), handed(n), expected(n), first = x, second = y;
-        if (single_x) first.assign(n, x[0]);
-        if (single_y) second.assign(n, y[0]);
-        if (operands == Operands::strip_strip) second = x;
-        // Once written, and once handed on to a link that writes.
-        const Link links_of[] = {link_to(take, strip.data(), &zero, nullptr),
-                                 link_to(functions[1], x.data(), y.data(), found.data()),
-                                 link_to(links.last, nullptr, nullptr, nullptr)};
-        links.run(static_cast<std::int64_t>(n), links_of);
-        const Link handed_on[] = {
-            link_to(take, strip.data(), &zero, nullptr), link_to(functions[0], x.data(), y.data(), nullptr),
-            link_to(links.tile[static_cast<int>(k::Tile::add)][static_cast<int>(Operands::strip_single)][1], nullptr,
-                    &zero, handed.data()),
-            link_to(links.last, nullptr, nullptr, nullptr)};
-        links.run(static_cast<std::int64_t>(n), handed_on);
-        for (std::size_t i = 0; i < n; i += static_cast<std::size_t>(links.strip)) {
-          const void* inputs[] = {first.data() + i, second.data() + i};
-          table->tile[tile][kFloat](links.strip, inputs, expected.data() + i);
+    for (int x = 0; x < k::kSourceCount; ++x)
+      for (int y = 0; y < k::kSourceCount; ++y) {
+        CAPTURE(x);
+        CAPTURE(y);
+        for (int tile = 0; tile < k::kTileCount; ++tile) {
+          if (!links.tile[tile][x][y][1]) continue;
+          CAPTURE(tile);
+          ++linked;
+          const bool logical = !table->tile[tile][kFloat];
+          const bool bools[] = {logical, logical, false};
+          const bool unary = tile < static_cast<int>(k::Tile::add) || tile >= static_cast<int>(k::Tile::logical_not);
+          const int sources[] = {x, y, kMemory};
+          check_links(links, links.tile[tile][x][y], table->tile[tile][logical ? kBool : kFloat], unary ? 1 : 2,
+                      sources, bools, tile >= static_cast<int>(k::Tile::eq));
         }
-        bool all = true;
-        for (std::size_t i = 0; i < n; ++i) all &= same(found[i], expected[i]) && same(handed[i], expected[i]);
-        CHECK(all);
+        if (y == 0 && links.from_bool[x][0][1])
+          check_links(links, links.from_bool[x][0], table->cast[kBool][kFloat], 1, {x, y, y}, {true, false, false},
+                      false);
+        for (int z = 0; z < k::kSourceCount; ++z) {
+          if (!links.where[x][y][z][1]) continue;
+          CAPTURE(z);
+          ++linked;
+          check_links(links, links.where[x][y][z], table->tile[static_cast<int>(k::Tile::where)][kFloat], 3, {x, y, z},
+                      {true, false, false}, false);
+        }
       }
+    CHECK(linked > 150);
+  }
+}
+
+TEST_CASE("exp's link where some elements are hidden by large negative numbers") {
+  for (const k::Table* table : tables()) {
+    CAPTURE(table->name);
+    const k::Links& links = table->links();
+    std::vector<float> x(1024);
+    std::mt19937 generator(5);
+    std::normal_distribution<float> normal;
+    const float infinity = std::numeric_limits<float>::infinity();
+    const float hidden[] = {-1e9f, -infinity, -104.5f, -105.5f, -104.0f, -103.9f, std::nanf("")};
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = i % 3 == 0 ? hidden[generator() % (i < 512 ? 4 : 7)] : normal(generator) * 20;
+    std::vector<float> found(x.size()), expected(x.size());
+    const Link chain[] = {
+        link_to(links.tile[static_cast<int>(k::Tile::exp)][kMemory][0][1], x.data(), nullptr, found.data()),
+        link_to(links.last, nullptr, nullptr, nullptr)};
+    links.run(1024, chain);
+    for (std::size_t i = 0; i < x.size(); i += k::kTile) {
+      const void* inputs[] = {x.data() + i};
+      table->tile[static_cast<int>(k::Tile::exp)][kFloat](k::kTile, inputs, expected.data() + i);
     }
-    CHECK(linked > 60);
+    bool all = true;
+    for (std::size_t i = 0; i < x.size(); ++i) all &= same(found[i], expected[i]);
+    CHECK(all);
   }
 }
 
@@ -134,9 +188,9 @@ TEST_CASE("a value in a buffer of one strip is overwritten by the next") {
     const std::vector<float> x = numbers(n, 3);
     std::vector<float> own(static_cast<std::size_t>(links.strip) + 1, 7.0f), result(n);
     const auto& mul = links.tile[static_cast<int>(k::Tile::mul)];
-    Link square = link_to(mul[static_cast<int>(Operands::memory_memory)][1], x.data(), x.data(), own.data());
+    Link square = link_to(mul[kMemory][kMemory][1], x.data(), x.data(), own.data());
     square.mask_to = 0;
-    Link cube = link_to(mul[static_cast<int>(Operands::memory_memory)][1], own.data(), x.data(), result.data());
+    Link cube = link_to(mul[kMemory][kMemory][1], own.data(), x.data(), result.data());
     cube.mask[0] = 0;
     const Link chain[] = {square, cube, link_to(links.last, nullptr, nullptr, nullptr)};
     links.run(static_cast<std::int64_t>(n), chain);
@@ -190,7 +244,7 @@ TEST_CASE("a link reduces a row as reduce_rows does, and adds to columns as accu
 
 namespace {
 
-/// Results of a random program on rows, all of float32 operations.
+/// Results of a random program on rows.
 std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor& weight, const Tensor& column) {
   std::mt19937 generator(seed);
   const auto below = [&](std::size_t limit) { return generator() % limit; };
@@ -214,11 +268,12 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
                          [](const Tensor& y) { return -y; },
                          [](const Tensor& y) { return ad::log(ad::abs(y)); },
                          [](const Tensor& y) { return y.to(ad::float64).to(ad::float32); }};
-  std::vector<Tensor> full = {x}, rows = {column};
+  std::vector<Tensor> full = {x}, rows = {column}, bools = {x > 0.0, (x + weight).to(ad::bool_)};
   std::vector<Tensor> results;
   for (int i = 0; i < 24; ++i) {
     const Tensor a = full[below(full.size())], b = full[below(full.size())], r = rows[below(rows.size())];
-    switch (below(12)) {
+    const Tensor p = bools[below(bools.size())], q = bools[below(bools.size())];
+    switch (below(18)) {
       case 0:
         rows.push_back(ad::sum(a, {-1}, true) * 0.01);
         break;
@@ -230,6 +285,24 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
         break;
       case 3:
         full.push_back(ad::where(a > b, a, b * 0.5));
+        break;
+      case 12:
+        full.push_back(below(2) ? ad::where(p, a, b) : ad::where(p, a, a));
+        break;
+      case 13:
+        full.push_back(below(2) ? ad::where(p, a, -1.0) : ad::where(p, 0.0, a));
+        break;
+      case 14:
+        full.push_back(below(2) ? ad::where(p, r, a) : p.to(ad::float32) * a);
+        break;
+      case 15:
+        bools.push_back(below(2) ? a <= r : a == b);
+        break;
+      case 16:
+        bools.push_back(below(2) ? ad::isfinite(a) : a != weight);
+        break;
+      case 17:
+        bools.push_back(below(2) ? ad::logical_or(p, q) : ad::logical_and(ad::logical_not(p), ad::logical_xor(p, q)));
         break;
       case 4:
         full.push_back(below(2) ? a - r : r / (1.0 + ad::abs(a)));
@@ -250,6 +323,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
         full.push_back(unary[below(std::size(unary))](a));
     }
     if (below(6) == 0) results.push_back(full[below(full.size())] + 0.0);
+    if (below(12) == 0) results.push_back(ad::logical_not(bools[below(bools.size())]));
   }
   results.push_back(full.back() * 1.0);
   results.push_back(rows.back() * 1.0);
@@ -281,7 +355,8 @@ TEST_CASE("random programs on groups that are large enough for chains") {
         REQUIRE(together.size() == alone.size());
         for (std::size_t i = 0; i < alone.size(); ++i) {
           CAPTURE(i);
-          const std::vector<float> a = alone[i].to_vector<float>(), b = together[i].to_vector<float>();
+          const std::vector<float> a = alone[i].to(ad::float32).to_vector<float>(),
+                                   b = together[i].to(ad::float32).to_vector<float>();
           REQUIRE(a.size() == b.size());
           bool all = true;
           for (std::size_t e = 0; e < a.size(); ++e) all &= same(a[e], b[e]);

@@ -6,7 +6,8 @@
 namespace adjoint::detail {
 namespace {
 
-using kernels::Operands;
+using kernels::Source;
+using kernels::Tile;
 
 // Groups of fewer elements are done before a chain would be under way.
 constexpr std::int64_t kFewestElements = 1024;
@@ -83,8 +84,9 @@ void Planner::find_chains() {
     for (int i = first; i < last; ++i) {
       const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(i)];
       const Node& node = *nodes_[instruction.member];
-      const bool tile = instruction.kind == Instruction::Kind::tile && instruction.inputs == 1;
-      work += tile && node.operation->kernel >= static_cast<int>(kernels::Tile::exp) ? kWorkOfFunction : 1;
+      const auto tile = static_cast<Tile>(node.operation->kernel);
+      const bool is_function = instruction.kind == Instruction::Kind::tile && tile >= Tile::exp && tile < Tile::floor;
+      work += is_function ? kWorkOfFunction : 1;
     }
     if (work > most) longest = first;
     most = std::max(most, work);
@@ -93,19 +95,38 @@ void Planner::find_chains() {
       [&](int first, int last) { link_chain(first, last, program_->length_ >= kLongToFetch && first == longest); });
 }
 
+/// The functions that compute an instruction of these operands; null: there are none.
+Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const Source* operands) const {
+  const kernels::Links& links = kernels::table().links();
+  const Node& node = *nodes_[instruction.member];
+  const auto kernel = node.operation->kernel;
+  const int x = static_cast<int>(operands[0]), y = static_cast<int>(operands[1]), z = static_cast<int>(operands[2]);
+  const Dtype last = node.input(instruction.inputs - 1)->dtype;
+  LinkFunctions functions = nullptr;
+  if (node.operation->execute == execute_cast) {
+    if (last == bool_ && node.dtype == float32) functions = links.from_bool[x][0];
+  } else if (node.operation->execute == execute_elementwise) {
+    const auto tile = static_cast<Tile>(kernel);
+    const bool is_logical = tile >= Tile::logical_and && tile <= Tile::logical_not;
+    if (last != (is_logical ? bool_ : float32)) return nullptr;
+    functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
+  }
+  return functions && functions[0] ? functions : nullptr;
+}
+
 /// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
 bool Planner::can_be_linked(int at, int first) {
   using Kind = Instruction::Kind;
   const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(at)];
   if (instruction.member == kNone) return false;
   const Node& node = *nodes_[instruction.member];
-  const kernels::Links& links = kernels::table().links();
-  if (node.dtype != float32) return false;
-  int singles = 0;
+  Source operands[3] = {};
+  bool any_single = false;
   for (int k = 0; k < instruction.inputs; ++k) {
     const Value& input = value(instruction.input[k]);
-    if (node.input(k)->dtype != float32) return false;
-    singles += program_->is_one_for_row(input);
+    const bool single = program_->is_one_for_row(input);
+    operands[k] = single ? Source::single : Source::memory;
+    any_single |= single;
     // There are enough elements in a row, and what it reads for each has been computed.
     if (!input.per_row) continue;
     if (program_->length_ < 2 * kernels::kLanes) return false;
@@ -115,13 +136,14 @@ bool Planner::can_be_linked(int at, int first) {
   switch (instruction.kind) {
     case Kind::tile:
     case Kind::rows:
-      if (node.operation->execute != execute_elementwise || value(instruction.output).per_row) return false;
-      return links.tile[node.operation->kernel]
-                       [static_cast<int>(instruction.inputs == 1 ? Operands::strip : Operands::strip_memory)][0] &&
-             singles < instruction.inputs;
+      // Only one operand of three is taken from the strip.
+      if (instruction.inputs == 3 && instruction.input[1] == instruction.input[2]) return false;
+      return !value(instruction.output).per_row && links_of(instruction, operands);
     case Kind::reduce:
     case Kind::column:
-      return links.reduce[node.operation->kernel].start && singles == 0 && program_->length_ >= 2 * kernels::kLanes;
+      return node.dtype == float32 && node.input(0)->dtype == float32 &&
+             kernels::table().links().reduce[node.operation->kernel].start && !any_single &&
+             program_->length_ >= 2 * kernels::kLanes;
     default:
       return false;
   }
@@ -133,7 +155,6 @@ void Planner::link_chain(int first, int last, bool fetch) {
   Program& p = *program_;
   const kernels::Links& links = kernels::table().links();
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
-  const auto is_single = [&](int index) { return p.is_one_for_row(value(index)); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
   Program::Chain chain{static_cast<std::int16_t>(first),
@@ -173,7 +194,8 @@ void Planner::link_chain(int first, int last, bool fetch) {
     const auto count = static_cast<int>(p.instructions_.size());
     while (user < count && !uses(p.instructions_[at(user)])) ++user;
     if (user == count || (user >= first && user < last)) return;
-    p.links_.push_back({links.fetch, nullptr, nullptr, {index, kNone}, kNone, static_cast<std::int16_t>(user < first)});
+    p.links_.push_back(
+        {links.fetch, nullptr, nullptr, {index, kNone, kNone}, kNone, static_cast<std::int16_t>(user < first)});
   };
   if (fetch) {
     for (const Program::External& external : p.externals_) fetch_for_later(external.value);
@@ -184,14 +206,18 @@ void Planner::link_chain(int first, int last, bool fetch) {
     const Instruction& instruction = p.instructions_[at(i)];
     const int kernel = nodes_[instruction.member]->operation->kernel;
     Program::ChainLink& link = p.links_.emplace_back();
-    link = {nullptr, nullptr, nullptr, {kNone, kNone}, kNone, 0};
-    const std::int16_t x = instruction.input[0], y = instruction.inputs > 1 ? instruction.input[1] : kNone;
-    for (int k = 0; k < instruction.inputs; ++k)
-      if (instruction.input[k] != strip) link.value[k] = instruction.input[k];
+    link = {nullptr, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0};
+    Source operands[3] = {};
+    for (int k = 0; k < instruction.inputs; ++k) {
+      const std::int16_t input = instruction.input[k];
+      if (input == strip) continue;
+      link.value[k] = input;
+      operands[k] = p.is_one_for_row(value(input)) ? Source::single : Source::memory;
+    }
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
       const kernels::Links::Reduction& reduction = links.reduce[kernel];
       link.output = instruction.output;
-      const bool memory = x != strip;
+      const bool memory = operands[0] == Source::memory;
       if (instruction.kind == Kind::reduce) {
         link.reduction = &reduction;
         link.function = reduction.link[memory];
@@ -200,25 +226,14 @@ void Planner::link_chain(int first, int last, bool fetch) {
         link.first_row = reduction.column[memory][1];
         link.value[1] = static_cast<std::int16_t>(i);
       }
-      strip = x;
+      strip = instruction.input[0];
       continue;
     }
-    Operands form = x == strip ? Operands::strip : Operands::memory;
-    if (y != kNone) {
-      const bool x_single = x != strip && is_single(x), y_single = y != strip && is_single(y);
-      form = x == strip   ? (y == strip ? Operands::strip_strip
-                             : y_single ? Operands::strip_single
-                                        : Operands::strip_memory)
-             : y == strip ? (x_single ? Operands::single_strip : Operands::memory_strip)
-             : x_single   ? Operands::single_memory
-             : y_single   ? Operands::memory_single
-                          : Operands::memory_memory;
-    }
     strip = instruction.output;
-    link.function = links.tile[kernel][static_cast<int>(form)][written[strip]];
+    link.function = links_of(instruction, operands)[written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
-  p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone}, kNone, 0});
+  p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});
   chain.last_link = static_cast<std::int16_t>(p.links_.size());
   p.chains_.push_back(chain);
 }

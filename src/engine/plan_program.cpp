@@ -515,14 +515,16 @@ void Planner::assign_buffers() {
     v.buffer = free_count[kind] > 0 ? free_buffers_[kind][--free_count[kind]] : static_cast<std::int16_t>(buffers++);
     if (!v.local) widest_ = std::max<std::size_t>(widest_, v.element);
   };
-  // What all strips of a chain read, or what has its value behind the last of them, keeps its buffer until then.
+  // What all strips of a chain read, or what has its value behind the last of them, keeps its buffer until then; and
+  // what has smaller elements than others, whose strips lie elsewhere.
   const Program::Chain* chain = program_->chains_.data();
   const Program::Chain* const last_chain = chain + program_->chains_.size();
   std::int16_t kept[kMostValues];
   int kept_count = 0;
   const auto give_back = [&](std::int16_t index, int at) {
     const Value& v = value(index);
-    if (chain != last_chain && at >= chain->first && (v.per_row || v.single)) {
+    if (chain != last_chain && at >= chain->first &&
+        (v.per_row || v.single || (!v.local && v.element != sizeof(float)))) {
       kept[kept_count++] = index;
       return;
     }

@@ -106,7 +106,7 @@ class Program {
     void (*function)();
     void (*first_row)();                         // where columns begin; else null
     const kernels::Links::Reduction* reduction;  // of rows; else null
-    std::int16_t value[2];                       // of columns, the second is the instruction
+    std::int16_t value[3];                       // of columns, the second is the instruction
     std::int16_t output;                         // kNone: only handed on
     std::int16_t ahead;                          // of what is fetched: blocks
   };
@@ -133,7 +133,7 @@ class Program {
     std::int64_t lanes_bytes_;  // of a reduction
     std::uint64_t bound_ = 0;   // chains whose links are
     kernels::Link links_[kMostLinks];
-    std::int64_t step_[kMostLinks][3];  // from a row to the next: of operands, and of what is written
+    std::int64_t step_[kMostLinks][4];  // from a row to the next: of operands, and of what is written
   };
   /// A node that the group reads: an input of a member.
   struct External {
@@ -302,6 +302,8 @@ class Planner {
   void find_materialized();
   void find_candidates(int at, const Node& node);
   void place_results();
+  using LinkFunctions = void (*const*)();  // [1]: written to memory
+  LinkFunctions links_of(const Instruction& instruction, const kernels::Source* operands) const;
   bool can_be_linked(int at, int chain_begin);
   template <class Visit>
   void for_chains(const Visit& visit);

@@ -1,6 +1,7 @@
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace adjoint::detail {
@@ -44,22 +45,22 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
   for (int l = chain.first_link; l < chain.last_link; ++l) {
     const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
     kernels::Link& to = links_[l];
-    to = {link.function, {nullptr, nullptr}, nullptr, {0, 0}, 0};
+    to = {link.function, {}, nullptr, {}, 0};
     std::int64_t* const step = step_[l];
-    step[0] = step[1] = step[2] = 0;
+    std::fill_n(step, 4, 0);
     const auto place = [&](int index, std::int64_t& mask, std::int64_t& own_step) {
       mask = program_.values_[static_cast<std::size_t>(index)].local ? 0 : -1;
       std::byte* const at = address(index, row + link.ahead * program_.block_, 0);
       own_step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
       return at;
     };
-    for (int k = 0; k < (link.first_row ? 1 : 2); ++k)
+    for (int k = 0; k < (link.first_row ? 1 : 3); ++k)
       if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], step[k]);
     if (link.reduction) {
       to.to = lanes;
       lanes += lanes_bytes_;
     } else if (link.output != kNone && !link.first_row) {
-      to.to = place(link.output, to.mask_to, step[2]);
+      to.to = place(link.output, to.mask_to, step[3]);
     }
   }
 }
@@ -86,9 +87,8 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
     for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l)
       if (links[l].reduction) links[l].reduction->finish(n, links_[l].to, address(links[l].output, row + i, i));
     for (int l = chain.first_link; l < chain.last_link; ++l) {
-      links_[l].at[0] += step_[l][0];
-      links_[l].at[1] += step_[l][1];
-      links_[l].to += step_[l][2];
+      for (int k = 0; k < 3; ++k) links_[l].at[k] += step_[l][k];
+      links_[l].to += step_[l][3];
     }
   }
 }
@@ -100,7 +100,8 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
   std::byte* lanes = lanes_;
   const auto at = [&](int index) {
     const Value& value = program_.values_[static_cast<std::size_t>(index)];
-    return address(index, row, row_of_block) + (value.local || program_.is_one_for_row(value) ? 0 : done * kElement);
+    return address(index, row, row_of_block) +
+           (value.local || program_.is_one_for_row(value) ? 0 : done * value.element);
   };
   for (int i = chain.first; i < chain.last; ++i) {
     const Instruction& instruction = program_.instructions_[static_cast<std::size_t>(i)];

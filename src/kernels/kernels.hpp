@@ -111,29 +111,18 @@ const Table& table() noexcept;
 // -- chains: functions of float32 one after another, on strips of elements that stay in vector registers -------------
 
 /// One function of a chain. It takes the strip that the one before it made, or operands in memory, and hands on its
-/// result; some write it to memory too. The masks are applied to a strip's offset in bytes: 0 for a buffer of one
-/// strip, which each strip overwrites, else -1.
+/// result; some write it to memory too. The masks are applied to a strip's offset in bytes of float32: 0 for a buffer
+/// of one strip, which each strip overwrites, else -1. A bool is a byte in memory, and in the strip all bits of its
+/// element.
 struct Link {
   void (*function)();
-  const std::byte* at[2];
+  const std::byte* at[3];
   std::byte* to;
-  std::int64_t mask[2], mask_to;
+  std::int64_t mask[3], mask_to;
 };
-/// Where the operands are: in the strip, in memory, or a single element in memory for all.
-enum class Operands : std::uint8_t {
-  strip,
-  memory,
-  strip_memory,
-  memory_strip,
-  strip_single,
-  single_strip,
-  memory_memory,
-  memory_single,
-  single_memory,
-  strip_strip,
-  count_
-};
-inline constexpr int kOperandsCount = static_cast<int>(Operands::count_);
+/// Where an operand is: in the strip, in memory, or a single element in memory for all.
+enum class Source : std::uint8_t { strip, memory, single, count_ };
+inline constexpr int kSourceCount = static_cast<int>(Source::count_);
 /// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
 inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
 /// One instruction set's links; null where there is none. They give the bits that the kernels of Table give.
@@ -142,11 +131,15 @@ struct Links {
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
   void (*run)(std::int64_t n, const Link* links);
   void (*last)();
-  void (*fetch)();                                // brings its operand into the cache
-  void (*tile[kTileCount][kOperandsCount][2])();  // [1]: written to memory
-  /// For rows of n >= 2 * kLanes elements. The strip, of Operands::strip or Operands::memory, is handed on as it is.
+  void (*fetch)();  // brings its operand into the cache
+  /// By where the operands are; of a function of one, the second counts as in the strip. [1]: written to memory. Bools
+  /// are comparisons' and tests' results, and logical functions' operands.
+  void (*tile[kTileCount][kSourceCount][kSourceCount][2])();
+  void (*where[kSourceCount][kSourceCount][kSourceCount][2])();  // the condition is no single element
+  void (*from_bool[kSourceCount][kSourceCount][2])();            // a cast
+  /// For rows of n >= 2 * kLanes elements. The strip is handed on as it is.
   struct Reduction {
-    void (*link[2])();  // adds to lanes, which `to` points to
+    void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to
     /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
     void (*start)(std::int64_t n, void* lanes);
     /// Adds elements [done, n), fewer than a strip.
