@@ -400,6 +400,7 @@ bool Planner::reduce_columns(int index) {
   value(output).row_bytes = 0;
   instruction.column = static_cast<std::int32_t>(program_->columns_bytes_);
   instruction.accumulate = accumulate;
+  instruction.accumulate_rows = kernels::table().accumulate_rows[node.operation->kernel][static_cast<int>(input.dtype)];
   program_->columns_.push_back(static_cast<std::int16_t>(program_->instructions_.size() - 1));
   program_->columns_bytes_ += (program_->length_ * static_cast<std::int64_t>(size_of(node.dtype)) + 63) / 64 * 64;
   return true;

@@ -72,6 +72,7 @@ class Program {
   using Reduction = void (*)(std::int64_t rows, std::int64_t n, const void* input, std::int64_t row_stride,
                              void* output);
   using Accumulation = void (*)(std::int64_t n, const void* input, void* accumulator);
+  using AccumulationOfRows = void (*)(std::int64_t rows, std::int64_t n, const void* input, void* accumulator);
   struct Instruction {
     enum class Kind : std::uint8_t {
       tile,
@@ -88,6 +89,7 @@ class Program {
     std::int16_t input[3], output;
     std::int16_t member;
     std::int32_t column;  // where its columns are among those of all, in bytes
+    AccumulationOfRows accumulate_rows;
     union {
       kernels::TileKernel kernel;  // of a scatter: what adds
       Reduction reduce;

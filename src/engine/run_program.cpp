@@ -187,13 +187,15 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
               load(instruction.output, row, is_long && !output.per_row ? offset : 0, n);
               break;
             case Kind::column:
-              for (std::int64_t i = 0; i < rows; ++i) {
+              for (std::int64_t i = 0, next = 0; i < rows; i = next) {
                 const std::int64_t shift = is_long ? offset : 0, length = is_long ? n : length_;
+                const std::int64_t bytes = length * output.element, before = (row + i) % kColumnRows;
+                next = std::min(rows, i + kColumnRows - before);
                 std::byte* sums = columns_of(instruction, binding, partial, row + i) + shift * output.element;
-                const void* from = static_cast<const std::byte*>(inputs[0]) + i * length_ * output.element;
-                if ((row + i) % kColumnRows == 0)
-                  std::memcpy(sums, from, static_cast<std::size_t>(length * output.element));
-                else instruction.accumulate(length, from, sums);
+                const auto* from = static_cast<const std::byte*>(inputs[0]) + i * bytes;
+                const std::int64_t copied = before == 0;
+                if (copied) std::memcpy(sums, from, static_cast<std::size_t>(bytes));
+                instruction.accumulate_rows(next - i - copied, length, from + copied * bytes, sums);
               }
               break;
             case Kind::gather: {

@@ -90,6 +90,9 @@ struct Table {
                                                  std::int64_t row_stride, void* output);
   /// accumulator[i] = op(accumulator[i], input[i]) for n contiguous elements; null for argmax and argmin.
   void (*accumulate[kReduceCount][kDtypeCount])(std::int64_t n, const void* input, void* accumulator);
+  /// The same for `rows` runs that lie one after another, in their order. For few elements: sums stay in registers.
+  void (*accumulate_rows[kReduceCount][kDtypeCount])(std::int64_t rows, std::int64_t n, const void* input,
+                                                     void* accumulator);
   /// Where input[i] is above best[i], or the first NaN: best[i] = input[i], positions[i] = position. Reals.
   void (*keep_larger[kDtypeCount])(std::int64_t n, const void* input, std::int32_t position, void* best,
                                    std::int32_t* positions);
