@@ -133,7 +133,14 @@ class Program {
     std::int64_t lanes_bytes_;  // of a reduction
     std::uint64_t bound_ = 0;   // chains whose links are
     kernels::Link links_[kMostLinks];
-    std::int64_t step_[kMostLinks][4];  // from a row to the next: of operands, and of what is written
+    /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
+    /// with null; its links that reduce, at its first link, and end with kNone.
+    struct Move {
+      const std::byte** address;
+      std::int64_t step;
+    };
+    Move moves_[4 * kMostLinks];
+    std::int16_t reducing_[kMostLinks];
   };
   /// A node that the group reads: an input of a member.
   struct External {
