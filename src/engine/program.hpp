@@ -286,7 +286,10 @@ class Planner {
   bool find_order();
   bool translate(int index);
   bool reduce_columns(int index);
+  bool translate_tile(int index, Form form, Instruction& instruction, int gather = kNone);
   bool index_rows(int index, Instruction& instruction);
+  void find_gathered();
+  int gathered(int gather, int member, int input);
   int new_value(bool per_row, std::size_t element);
   int value_of(int member, int input, Form form);
   int single_of(int member, int input, Form form);
@@ -332,6 +335,9 @@ class Planner {
   std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
   bool loaded_[kMostValues];
   bool materialized_[kMostMembers], afterwards_[kMostMembers];
+  bool gathered_[kMostMembers];            // computed for gathered elements alone
+  bool counted_[kMostMembers];             // among the externals' readers
+  std::int16_t indices_of_[kMostMembers];  // of a gather: their value
   static constexpr int kKindsOfBuffers = 5;
   std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];
 };
