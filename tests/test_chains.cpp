@@ -245,7 +245,8 @@ TEST_CASE("a link reduces a row as reduce_rows does, and adds to columns as accu
 namespace {
 
 /// Results of a random program on rows.
-std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor& weight, const Tensor& column) {
+std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor& weight, const Tensor& column,
+                                   const Tensor& index) {
   std::mt19937 generator(seed);
   const auto below = [&](std::size_t limit) { return generator() % limit; };
   using Unary = Tensor (*)(const Tensor&);
@@ -273,7 +274,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
   for (int i = 0; i < 24; ++i) {
     const Tensor a = full[below(full.size())], b = full[below(full.size())], r = rows[below(rows.size())];
     const Tensor p = bools[below(bools.size())], q = bools[below(bools.size())];
-    switch (below(18)) {
+    switch (below(20)) {
       case 0:
         rows.push_back(ad::sum(a, {-1}, true) * 0.01);
         break;
@@ -298,6 +299,15 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
       case 15:
         bools.push_back(below(2) ? a <= r : a == b);
         break;
+      case 18:
+        rows.push_back(ad::gather(below(2) ? (a - r) * 0.5 : ad::where(p, a, x), 1, index));
+        break;
+      case 19: {
+        const Tensor y = ad::exp(a) + r;
+        results.push_back(ad::gather(y, 1, index));
+        rows.push_back(ad::gather(below(2) ? y - x : ad::maximum(y, weight), 1, index));
+        break;
+      }
       case 16:
         bools.push_back(below(2) ? ad::isfinite(a) : a != weight);
         break;
@@ -340,17 +350,18 @@ TEST_CASE("random programs on groups that are large enough for chains") {
     for (unsigned seed = 0; seed < 24; ++seed) {
       CAPTURE(seed);
       ad::manual_seed(seed);
-      const Tensor x = ad::randn({rows, length}), weight = ad::randn({length}), column = ad::randn({rows, 1});
-      ad::eval(x, weight, column);
+      const Tensor x = ad::randn({rows, length}), weight = ad::randn({length}), column = ad::randn({rows, 1}),
+                   index = ad::randint(0, length, {rows, 1});
+      ad::eval(x, weight, column, index);
       std::vector<Tensor> alone;
       {
         const ad::engine::OptionsGuard one_by_one({false, true, true});
-        alone = random_program(seed, x, weight, column);
+        alone = random_program(seed, x, weight, column, index);
         ad::eval(alone);
       }
       for (const int threads : {1, 2, 3}) {
         ad::set_num_threads(threads);
-        std::vector<Tensor> together = random_program(seed, x, weight, column);
+        std::vector<Tensor> together = random_program(seed, x, weight, column, index);
         ad::eval(together);
         REQUIRE(together.size() == alone.size());
         for (std::size_t i = 0; i < alone.size(); ++i) {

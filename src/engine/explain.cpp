@@ -316,7 +316,13 @@ class Listing {
         continue;
       }
       const Node& node = *nodes[instruction.member];
-      names_[&node] = own;
+      // What is computed for gathered elements: the last has their name.
+      const bool gathers = fusible_kind(node) == Fusible::gather;
+      const bool of_gathered = !gathers && value.per_row && numel(node.shape) == p.rows_ * p.length_ && p.length_ > 1;
+      const char* const operation = gathers && instruction.kind != Program::Instruction::Kind::gather
+                                        ? node.input(0)->operation->name
+                                        : node.operation->name;
+      if (!of_gathered) names_[&node] = own;
       std::string where = value.place == Place::memory ? note(node, "result") : buffer_of(value);
       for (const Program::Result& result : p.results_) {
         if (result.value != instruction.output) continue;
@@ -330,7 +336,8 @@ class Listing {
         if (!taken.empty()) where += " if free";
       }
       if (has_bit(repeated.again, instruction.member)) where += ", to be computed again";
-      lines.push_back({own + " = " + node.operation->name + "(" + text + ")", type_of(node), std::move(where)});
+      if (of_gathered) where += ", for gathered elements";
+      lines.push_back({own + " = " + operation + "(" + text + ")", type_of(node), std::move(where)});
     }
     for (const std::int16_t member : p.aliases_) lines.push_back(line(*nodes[member]));
     const auto instructions = std::count_if(

@@ -28,9 +28,7 @@ void Planner::for_chains(const Visit& visit) {
   for (int first = 0, last = 0; first < count; first = std::max(last, first + 1)) {
     last = first;
     while (last < count && can_be_linked(last, first)) ++last;
-    const bool reduces =
-        last > first && instructions[static_cast<std::size_t>(first)].kind == Instruction::Kind::reduce;
-    if (last - first > 1 || reduces) visit(first, last);
+    if (last - first > 1) visit(first, last);
   }
 }
 
@@ -193,9 +191,9 @@ void Planner::link_chain(int first, int last, bool fetch) {
     };
     const auto count = static_cast<int>(p.instructions_.size());
     while (user < count && !uses(p.instructions_[at(user)])) ++user;
-    if (user == count || (user >= first && user < last)) return;
+    if (user == count || (user >= first && user < last && p.is_long_)) return;  // it would be gone by then
     p.links_.push_back(
-        {links.fetch, nullptr, nullptr, {index, kNone, kNone}, kNone, static_cast<std::int16_t>(user < first)});
+        {links.fetch, nullptr, nullptr, {index, kNone, kNone}, kNone, static_cast<std::int16_t>(user < last)});
   };
   if (fetch) {
     for (const Program::External& external : p.externals_) fetch_for_later(external.value);

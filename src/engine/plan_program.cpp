@@ -33,8 +33,12 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   widest_ = 1;
   period_ = 1;
   if (!prepare()) return false;
-  for (int i = 0; i < count_; ++i)
+  find_gathered();
+  for (int i = 0; i < count_; ++i) {
+    counted_[i] = false;
     if (!translate(i)) return false;
+    counted_[i] = !gathered_[i];
+  }
   order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
     for (int k = 0; k < program.instructions_[at].inputs; ++k)
@@ -168,9 +172,11 @@ int Planner::value_of(int member, int input_index, Form form) {
   while (at < externals.size() && (externals_[at].node != &input || externals_[at].form != form)) ++at;
   const bool kept = nodes_[member]->keeps_input(input_index) || has_bit(repeated_.again, member);
   if (at < externals.size()) {
-    program_->again_.push_back(
-        {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(at)});
-    ++externals[at].readers;
+    if (!counted_[member]) {
+      program_->again_.push_back(
+          {static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index), static_cast<std::int16_t>(at)});
+      ++externals[at].readers;
+    }
     externals_[at].kept |= kept;
     return externals[at].value;
   }
@@ -179,7 +185,7 @@ int Planner::value_of(int member, int input_index, Form form) {
   externals_[at] = {&input, form, kept};
   const bool row_major = is_row_major(input.shape, input.value.strides);
   externals.push_back({static_cast<std::int16_t>(member), static_cast<std::int16_t>(input_index),
-                       static_cast<std::int16_t>(index), 1, kNone});
+                       static_cast<std::int16_t>(index), static_cast<std::int16_t>(!counted_[member]), kNone});
   if (!row_major) {
     externals.back().layout = static_cast<std::int16_t>(program_->layouts_.size());
     program_->layouts_.push_back(input.value.strides);
@@ -297,7 +303,11 @@ bool Planner::translate(int index) {
   const Node& node = *nodes_[index];
   afterwards_[index] = false;
   if (node.value.data) return true;  // an input by now
-  if (program_->values_.size() + 8 > kMostValues || program_->instructions_.size() + 5 > kMostInstructions)
+  if (gathered_[index]) {
+    member_value_[index] = kNone;
+    return true;
+  }
+  if (program_->values_.size() + 24 > kMostValues || program_->instructions_.size() + 16 > kMostInstructions)
     return false;
   const Fusible kind = fusible_kind(node);
   if (is_movement(kind)) {  // who reads it in another form than it has expands it
@@ -326,37 +336,111 @@ bool Planner::translate(int index) {
     instruction.input[0] = static_cast<std::int16_t>(load(value_of(index, 0, Form::full)));
     if (instruction.input[0] == kNone) return false;
   } else {
-    instruction.kind = Instruction::Kind::tile;
-    const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
-    int single = kNone;  // the operand that is a single element
-    if (node.operation->execute == execute_cast) {
-      instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
-    } else {
-      const auto dtype = static_cast<int>(node.input(tile == kernels::Tile::where ? 1 : 0)->dtype);
-      instruction.kernel = table.tile[node.operation->kernel][dtype];
-      for (int side = 0; side < 2 && single == kNone && node.input_count() > 1; ++side) {
-        const kernels::TileKernel kernel = table.tile_with_single[side][node.operation->kernel][dtype];
-        const int k = node.input_count() - 2 + side;
-        const int operand = kernel ? single_of(index, k, form) : kNone;
-        if (operand == kNone) continue;
-        single = k;
-        instruction.kernel = kernel;
-        instruction.input[k] = static_cast<std::int16_t>(load(operand));
-        if (value(operand).per_row) instruction.kind = Instruction::Kind::rows;
-      }
-    }
-    instruction.inputs = static_cast<std::uint8_t>(node.input_count());
-    for (int k = 0; k < node.input_count(); ++k) {
-      if (k == single) continue;
-      const int input = load(value_of(index, k, form));
-      if (input == kNone) return false;
-      instruction.input[k] = static_cast<std::int16_t>(input);
-    }
+    if (!translate_tile(index, form, instruction)) return false;
   }
   instruction.output = member_value_[index] =
       static_cast<std::int16_t>(new_value(form != Form::full, size_of(node.dtype)));
   program_->instructions_.push_back(instruction);  // behind those that load or spread its inputs
   return true;
+}
+
+/// `gather`: for the elements that it gathers, one for each row.
+bool Planner::translate_tile(int index, Form form, Instruction& instruction, int gather) {
+  const Node& node = *nodes_[index];
+  const kernels::Table& table = kernels::table();
+  instruction.kind = Instruction::Kind::tile;
+  const auto tile = static_cast<kernels::Tile>(node.operation->kernel);
+  int single = kNone;  // the operand that is a single element
+  if (node.operation->execute == execute_cast) {
+    instruction.kernel = table.cast[static_cast<int>(node.input(0)->dtype)][static_cast<int>(node.dtype)];
+  } else {
+    const auto dtype = static_cast<int>(node.input(tile == kernels::Tile::where ? 1 : 0)->dtype);
+    instruction.kernel = table.tile[node.operation->kernel][dtype];
+    for (int side = 0; side < 2 && single == kNone && node.input_count() > 1; ++side) {
+      const kernels::TileKernel kernel = table.tile_with_single[side][node.operation->kernel][dtype];
+      const int k = node.input_count() - 2 + side;
+      const int operand = kernel ? single_of(index, k, form) : kNone;
+      if (operand == kNone) continue;
+      single = k;
+      instruction.kernel = kernel;
+      instruction.input[k] = static_cast<std::int16_t>(load(operand));
+      if (value(operand).per_row) instruction.kind = Instruction::Kind::rows;
+    }
+  }
+  instruction.inputs = static_cast<std::uint8_t>(node.input_count());
+  for (int k = 0; k < node.input_count(); ++k) {
+    if (k == single) continue;
+    const int input = gather == kNone ? load(value_of(index, k, form)) : gathered(gather, index, k);
+    if (input == kNone) return false;
+    instruction.input[k] = static_cast<std::int16_t>(input);
+  }
+  return true;
+}
+
+/// Finds the members that only gathers read, or others like them, and that are computed element by element from what is
+/// there for each row, or in memory, or is like them: not all of their elements have to be computed.
+void Planner::find_gathered() {
+  constexpr int kMost = 6;  // instructions
+  std::fill(gathered_, gathered_ + count_, false);
+  if (std::none_of(nodes_, nodes_ + count_, [](Node* node) { return fusible_kind(*node) == Fusible::gather; })) return;
+  int cost[kMostMembers] = {};  // instructions; 0: unknown how
+  for (int i = 0; i < count_; ++i) {
+    const Node& node = *nodes_[i];
+    if (node.value.data || fusible_kind(node) != Fusible::tile || node.shape != *shape_) continue;
+    int sum = 1;
+    for (int k = 0; k < node.input_count() && sum != 0; ++k) {
+      const Node& input = *node.input(k);
+      const bool is_full = input.shape == *shape_;
+      int own = 0;
+      if (is_inside(&input)) {
+        const Fusible kind = fusible_kind(input);
+        if (is_full) own = cost[input.mark];
+        else if (kind == Fusible::tile || kind == Fusible::reduction) own = form_of(input) == Form::kept;
+      } else if (is_full) {
+        own = is_row_major(input.shape, input.value.strides);
+      } else {
+        own = numel(input.shape) == 1 || row_dims_of(input.shape, *shape_) == row_dims_;
+      }
+      sum = own == 0 ? 0 : sum + own;
+    }
+    cost[i] = sum <= kMost ? sum : 0;
+  }
+  find_read_outside(nodes_, count_, repeated_, materialized_);
+  bool read[kMostMembers] = {};
+  for (int i = count_ - 1; i >= 0; --i) {
+    const Node& node = *nodes_[i];
+    gathered_[i] = cost[i] != 0 && read[i] && !materialized_[i];
+    const bool gathers = fusible_kind(node) == Fusible::gather;
+    for (int k = 0; k < node.input_count(); ++k) {
+      if (!is_inside(node.input(k))) continue;
+      const int mark = node.input(k)->mark;
+      read[mark] = true;
+      if (!gathered_[i] && !(gathers && k == 0)) cost[mark] = 0;
+    }
+  }
+}
+
+/// A member's input for the elements that are gathered: a value for each row, or a single element.
+int Planner::gathered(int gather, int member, int input_index) {
+  const Node& input = *nodes_[member]->input(input_index);
+  if (input.shape != *shape_) return load(value_of(member, input_index, Form::kept));
+  Instruction instruction;
+  instruction.member = static_cast<std::int16_t>(gather);
+  if (is_inside(&input)) {
+    instruction.member = static_cast<std::int16_t>(input.mark);
+    if (!translate_tile(input.mark, Form::kept, instruction, gather)) return kNone;
+    counted_[input.mark] = true;
+  } else {
+    const int elements = value_of(member, input_index, Form::full);
+    if (elements == kNone) return kNone;
+    instruction.kind = Instruction::Kind::gather;
+    instruction.inputs = 2;
+    instruction.input[0] = static_cast<std::int16_t>(elements);
+    instruction.input[1] = indices_of_[gather];
+  }
+  instruction.output = static_cast<std::int16_t>(new_value(true, size_of(input.dtype)));
+  program_->instructions_.push_back(instruction);
+  return instruction.output;
 }
 
 /// A reduction of columns: of what lies row by row, or of rows that are reduced first, as it is when computed by
@@ -410,8 +494,17 @@ bool Planner::reduce_columns(int index) {
 bool Planner::index_rows(int index, Instruction& instruction) {
   const Node& node = *nodes_[index];
   const bool scatter = node.operation->execute == execute_scatter_add;
+  if (is_inside(node.input(1))) return false;
+  if (const Node& from = *node.input(0); !scatter && is_inside(&from) && gathered_[from.mark]) {
+    const int indices = value_of(index, 1, Form::kept);
+    if (indices == kNone || value(indices).place != Place::memory) return false;
+    program_->indices_.push_back(static_cast<std::int16_t>(indices));
+    indices_of_[index] = static_cast<std::int16_t>(indices);
+    if (!translate_tile(from.mark, Form::kept, instruction, index)) return false;
+    return counted_[from.mark] = true;
+  }
   const int elements = load(value_of(index, 0, Form::full));
-  if (elements == kNone || is_inside(node.input(1)) || (!scatter && value(elements).single)) return false;
+  if (elements == kNone || (!scatter && value(elements).single)) return false;
   const int indices = value_of(index, 1, Form::kept);
   if (indices == kNone || value(indices).place != Place::memory) return false;
   program_->indices_.push_back(static_cast<std::int16_t>(indices));
@@ -458,7 +551,7 @@ void Planner::place_results() {
   }
   for (std::size_t at = 0; at < instructions.size(); ++at) {
     const std::int16_t member = instructions[at].member;
-    if (member == kNone || !materialized_[member]) continue;
+    if (member == kNone || !materialized_[member] || instructions[at].output != member_value_[member]) continue;
     Value& result = value(instructions[at].output);
     const auto first = static_cast<std::int16_t>(program_->candidates_.size());
     if (!result.per_row && instructions[at].kind != Instruction::Kind::column)

@@ -135,7 +135,14 @@ class Program {
     std::int64_t lanes_bytes_;  // of a reduction
     std::uint64_t bound_ = 0;   // chains whose links are
     kernels::Link links_[kMostLinks];
-    std::int64_t step_[kMostLinks][4];  // from a row to the next: of operands, and of what is written
+    /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
+    /// with null; its links that reduce, at its first link, and end with kNone.
+    struct Move {
+      const std::byte** address;
+      std::int64_t step;
+    };
+    Move moves_[4 * kMostLinks];
+    std::int16_t reducing_[kMostLinks];
   };
   /// A node that the group reads: an input of a member.
   struct External {
@@ -294,7 +301,10 @@ class Planner {
   bool find_order();
   bool translate(int index);
   bool reduce_columns(int index);
+  bool translate_tile(int index, Form form, Instruction& instruction, int gather = kNone);
   bool index_rows(int index, Instruction& instruction);
+  void find_gathered();
+  int gathered(int gather, int member, int input);
   int new_value(bool per_row, std::size_t element);
   int value_of(int member, int input, Form form);
   int single_of(int member, int input, Form form);
@@ -340,6 +350,9 @@ class Planner {
   std::int16_t member_value_[kMostMembers], expanded_[kMostValues], last_use_[kMostValues];
   bool loaded_[kMostValues];
   bool materialized_[kMostMembers], afterwards_[kMostMembers];
+  bool gathered_[kMostMembers];            // computed for gathered elements alone
+  bool counted_[kMostMembers];             // among the externals' readers
+  std::int16_t indices_of_[kMostMembers];  // of a gather: their value
   static constexpr int kKindsOfBuffers = 5;
   std::int16_t free_buffers_[kKindsOfBuffers][kMostValues];
 };

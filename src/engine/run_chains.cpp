@@ -1,7 +1,7 @@
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
 
-#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace adjoint::detail {
@@ -42,27 +42,31 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
 /// The links of a chain for the first row of a block.
 void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
   std::byte* lanes = lanes_;
+  Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link;
+  std::int16_t* reducing = reducing_ + chain.first_link;
   for (int l = chain.first_link; l < chain.last_link; ++l) {
     const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
     kernels::Link& to = links_[l];
     to = {link.function, {}, nullptr, {}, 0};
-    std::int64_t* const step = step_[l];
-    std::fill_n(step, 4, 0);
-    const auto place = [&](int index, std::int64_t& mask, std::int64_t& own_step) {
+    const auto place = [&](int index, std::int64_t& mask, const std::byte** address_in_link) {
       mask = program_.values_[static_cast<std::size_t>(index)].local ? 0 : -1;
       std::byte* const at = address(index, row + link.ahead * program_.block_, 0);
-      own_step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
+      const std::int64_t step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
+      if (step != 0) *move++ = {address_in_link, step};
       return at;
     };
     for (int k = 0; k < (link.first_row ? 1 : 3); ++k)
-      if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], step[k]);
+      if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], &to.at[k]);
     if (link.reduction) {
       to.to = lanes;
       lanes += lanes_bytes_;
     } else if (link.output != kNone && !link.first_row) {
-      to.to = place(link.output, to.mask_to, step[3]);
+      to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
     }
+    if (link.reduction || link.first_row) *reducing++ = static_cast<std::int16_t>(l);
   }
+  move->address = nullptr;
+  *reducing = kNone;
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
@@ -73,23 +77,24 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
   if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
   bound_ |= own;
   const ChainLink* const links = program_.links_.data();
+  const std::int16_t* const reducing = reducing_ + chain.first_link;
   for (std::int64_t i = 0; i < calls; ++i) {
-    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l) {
-      const ChainLink& link = links[l];
-      if (link.reduction) link.reduction->start(n, links_[l].to);
-      if (!link.first_row) continue;
+    for (const std::int16_t* l = reducing; *l != kNone; ++l) {
+      const ChainLink& link = links[*l];
+      if (link.reduction) {
+        link.reduction->start(n, links_[*l].to);
+        continue;
+      }
       const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
-      links_[l].to = program_.columns_of(column, binding_, partial_, row + i);
-      links_[l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
+      links_[*l].to = program_.columns_of(column, binding_, partial_, row + i);
+      links_[*l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
     }
     kernels_->run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
-    for (int l = chain.first_link; chain.reduces && l < chain.last_link; ++l)
-      if (links[l].reduction) links[l].reduction->finish(n, links_[l].to, address(links[l].output, row + i, i));
-    for (int l = chain.first_link; l < chain.last_link; ++l) {
-      for (int k = 0; k < 3; ++k) links_[l].at[k] += step_[l][k];
-      links_[l].to += step_[l][3];
-    }
+    for (const std::int16_t* l = reducing; *l != kNone; ++l)
+      if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, address(links[*l].output, row + i, i));
+    for (const Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link; move->address; ++move)
+      *move->address += move->step;
   }
 }
 
