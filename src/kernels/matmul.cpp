@@ -27,16 +27,16 @@ Layout layout(std::int64_t rows, std::int64_t columns, const Matrix& x) {
   return {false, false, columns};
 }
 
-// Whether calling a library would cost more than the product does. oneDNN's calls take at least 130 ns and, but for
-// vectors, 250; OpenBLAS's are cheaper. The limits are those of bench_matmul on one Zen 3 core.
+// Whether calling a library would cost more than the product does: 130 ns by oneDNN for vectors, 250 ns else; by
+// OpenBLAS 100 ns. The limits are those of bench_matmul on one Zen 3 core.
 bool is_small(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& b) {
-  const std::int64_t most = dtype == float32 ? 64 * 64 * 64 : 8 * 8 * 8;
+  constexpr std::int64_t most = 64 * 64 * 64;
   if (m > most || n > most || k > most || m * n * k > most || k * n > kSmallMatmul) return false;
-  if (n == 1) return dtype == float32 && m <= 24 && m * k <= 400;
+  const bool by_onednn = dtype == float32;
+  if (n == 1) return by_onednn ? m <= 24 && m * k <= 400 : m * k <= 4096;
   if (b.column_stride == 1) return true;
   // The right operand is rearranged first, which must pay.
-  if (dtype != float32) return m >= 8 || k * n <= 64;
-  return k * n <= (m == 1 ? 128 : 400) || (m >= 8 && m * n * k <= 8192);
+  return k * n <= (m == 1 ? 128 : by_onednn ? 400 : 200) || (m >= 8 && m * n * k <= (by_onednn ? 8192 : 16384));
 }
 
 // Whether a library reads many rows of which each lies a multiple of half a page behind the one before: they then share
