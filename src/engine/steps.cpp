@@ -148,12 +148,12 @@ const Node* added_product(const Node& node) noexcept {
       static_cast<kernels::Tile>(node.operation->kernel) != kernels::Tile::add)
     return nullptr;
   const Node* product = node.input(1);
-  if (node.input(0)->shape != node.shape || product->shape != node.shape) return nullptr;
+  if (node.input(0)->shape != node.shape || product->shape != node.shape || node.keeps_input(1)) return nullptr;
   for (int views = 0; views <= 3; ++views, product = product->input(0)) {
     if (product->schedule == Schedule::none || product->uses() != 1 || product->keeps_own_value()) return nullptr;
     const auto execute = product->operation->execute;
     if (execute == execute_matmul) return product->input(0)->shape.back() > 0 ? product : nullptr;
-    if (execute != execute_permute && execute != execute_reshape) return nullptr;
+    if ((execute != execute_permute && execute != execute_reshape) || product->keeps_input(0)) return nullptr;
   }
   return nullptr;
 }

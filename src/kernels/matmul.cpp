@@ -27,24 +27,29 @@ Layout layout(std::int64_t rows, std::int64_t columns, const Matrix& x) {
   return {false, false, columns};
 }
 
-// Whether calling a library would cost more than the product does. Measured on one Zen 4 core, 8x8x8 float32: 28 ns
-// against 280 by oneDNN 2.6; 32x32x32: 0.6 us against 0.85. On one Zen 3 core, 64x64x32: 3.0 us against 3.3, but 4.0
-// against 3.5 with a transposed right operand, which is rearranged first. OpenBLAS's calls are cheaper.
+// Whether calling a library would cost more than the product does: 130 ns by oneDNN for vectors, 250 ns else; by
+// OpenBLAS 100 ns. The limits are those of bench_matmul on one Zen 3 core.
 bool is_small(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& b) {
-  const std::int64_t most = dtype != float32 ? 8 * 8 * 8 : b.column_stride == 1 ? 64 * 64 * 32 : 32 * 32 * 32;
-  if (n < 2 || m > most || n > most || k > most || m * n * k > most || k * n > kSmallMatmul) return false;
-  // Rearranging must pay.
-  return m >= 8 || k * n <= (dtype == float32 ? 256 : 64);
+  constexpr std::int64_t most = 64 * 64 * 64;
+  if (m > most || n > most || k > most || m * n * k > most || k * n > kSmallMatmul) return false;
+  const bool by_onednn = dtype == float32;
+  if (n == 1) return by_onednn ? m <= 24 && m * k <= 400 : m * k <= 4096;
+  if (b.column_stride == 1) return true;
+  // The right operand is rearranged first, which must pay.
+  return k * n <= (m == 1 ? 128 : by_onednn ? 400 : 200) || (m >= 8 && m * n * k <= (by_onednn ? 8192 : 16384));
 }
 
 // Whether a library reads many rows of which each lies a multiple of half a page behind the one before: they then share
 // a few places of the first-level cache. oneDNN 2.6 without AVX-512 copies such operands only when the other one is
-// large, too; on one Zen 3 core, 256x1024x1024 float32: 45 Gflop/s, ours 82, and 85 where neither operand lies so.
+// large, too; on one Zen 3 core, 256x1024x1024 float32: 45 Gflop/s, ours 82, and 85 where neither operand lies so. With
+// few columns of a it is only whole pages that matter; 1024x256x32: 48, ours 72.
 bool shares_cache_lines(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Layout& a, const Layout& b) {
   static const bool has_avx2_at_most = std::strcmp(table().name, "avx2") == 0 && !table("avx512");
-  constexpr std::int64_t half_page = 2048;
-  if (!has_avx2_at_most || dtype != float32 || m < 16 || n < 16 || k < 64) return false;
-  const auto is_bad = [](std::int64_t leading) { return leading * std::int64_t{sizeof(float)} % half_page == 0; };
+  constexpr std::int64_t page = 4096;
+  if (!has_avx2_at_most || dtype != float32 || m < 16 || n < 16 || k < 32) return false;
+  const auto is_bad = [k](std::int64_t leading) {
+    return leading * std::int64_t{sizeof(float)} % (k < 64 ? page : page / 2) == 0;
+  };
   return (a.transposed && n < 512 && is_bad(a.leading)) || (!b.transposed && m < 512 && is_bad(b.leading));
 }
 
