@@ -115,6 +115,10 @@ std::vector<Tensor> samples() {
         ad::Shape{3, 4100}, ad::Shape{513, 3}, ad::Shape{2, 3, 4, 5}, ad::Shape{2, 1, 1030}, ad::Shape{300, 300},
         ad::Shape{2, 70000}})
     result.push_back(ad::randn(shape));
+  // What lies before and after the channels is reduced.
+  for (const ad::Shape& shape :
+       {ad::Shape{3, 5, 4, 6}, ad::Shape{70, 4, 9, 7}, ad::Shape{10, 6, 12, 13}, ad::Shape{2, 4, 2, 600}})
+    result.push_back(ad::randn(shape));
   result.push_back(ad::randn({65, 33}).t());
   result.push_back(ad::randn({2, 4, 5, 3}).permute({0, 3, 1, 2}));
   for (const ad::Shape& shape : {ad::Shape{3, 14, 15, 16}, ad::Shape{2, 1, 90, 5}, ad::Shape{2, 3, 2, 1100}})

@@ -101,6 +101,10 @@ TEST_CASE("joined, padded, gathered and scattered activations stay channels-last
   CHECK(lies_channels_last(ad::conv2d(x, ad::rand({6, 3, 3, 3}))));
   CHECK(lies_channels_last(ad::max_pool2d(x, 2)));
   CHECK(lies_channels_last(ad::avg_pool2d(x, 2)));
+  // A small slice, which is copied.
+  const Tensor many = ad::rand({64, 4, 5, 3});
+  ad::eval(many);
+  CHECK(lies_channels_last(ad::slice(many.permute({0, 3, 1, 2}), 0, 0, 2)));
 }
 
 TEST_CASE("an error names an index where the caller put it, however it lies") {

@@ -58,9 +58,9 @@ Tensor per_channel(const Tensor& x, int rank) {
 /// Of fewer elements, which stay in the cache, two passes over them cost less than to look for an origin.
 constexpr std::int64_t kFewestInOnePass = 1 << 15;
 
-/// The mean per channel of at least one in kPart of the elements. However these are chosen, it is at most sqrt(kPart)
-/// deviations away from the mean of all: about it, the mean of squares is at most 1 + kPart times the variance, which
-/// so keeps all but log2(kPart) of its bits.
+/// The mean per channel of at least one in kPart of the elements. Whichever these are, it is less than sqrt(kPart)
+/// deviations away from the mean of all: the mean of squares about it is at most kPart times the variance, which so
+/// keeps all but log2(kPart) of its bits.
 Tensor mean_of_part(const Tensor& x, const Dims& dims) {
   constexpr std::int64_t kPart = 64;
   const NoGradGuard no_grad;
