@@ -274,7 +274,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
   for (int i = 0; i < 24; ++i) {
     const Tensor a = full[below(full.size())], b = full[below(full.size())], r = rows[below(rows.size())];
     const Tensor p = bools[below(bools.size())], q = bools[below(bools.size())];
-    switch (below(20)) {
+    switch (below(21)) {
       case 0:
         rows.push_back(ad::sum(a, {-1}, true) * 0.01);
         break;
@@ -301,6 +301,9 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
         break;
       case 18:
         rows.push_back(ad::gather(below(2) ? (a - r) * 0.5 : ad::where(p, a, x), 1, index));
+        break;
+      case 20:
+        full.push_back(ad::scatter_add(below(2) ? a * 0.5 : ad::zeros({x.size(0), x.size(1)}), 1, index, r));
         break;
       case 19: {
         const Tensor y = ad::exp(a) + r;
