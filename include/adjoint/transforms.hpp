@@ -93,17 +93,17 @@ class ADJOINT_API CheckpointScope {
   ~CheckpointScope();
   CheckpointScope(const CheckpointScope&) = delete;
   CheckpointScope& operator=(const CheckpointScope&) = delete;
-  /// As if recorded outside of it: for results.
-  void release(const Tensor& output) const;
-  void release(const Tensors& outputs) const {
-    for (const Tensor& output : outputs) release(output);
+  /// Makes a result one that was recorded outside of it.
+  void release(Tensor& output) const;
+  void release(Tensors& outputs) const {
+    for (Tensor& output : outputs) release(output);
   }
   template <class... T>
-  void release(const std::tuple<T...>& outputs) const {
-    std::apply([this](const auto&... output) { (release(output), ...); }, outputs);
+  void release(std::tuple<T...>& outputs) const {
+    std::apply([this](auto&... output) { (release(output), ...); }, outputs);
   }
   template <class A, class B>
-  void release(const std::pair<A, B>& outputs) const {
+  void release(std::pair<A, B>& outputs) const {
     release(outputs.first);
     release(outputs.second);
   }
@@ -174,10 +174,11 @@ auto hessian(F f) {
 /// `checkpoint(f)(x, more...)` is f(x, more...), of which no intermediate value is kept for the derivatives: they are
 /// computed again when those are, from the arguments and what else f reads. So a chain of n segments needs the memory
 /// of n arguments and one segment, and each forward computation runs twice. f itself is called once; random numbers,
-/// and all bits, are the same. What is assigned within f, such as batch norm's statistics, is assigned once. The
-/// results are kept where a derivative reads them; so are intermediate values for as long as a handle elsewhere holds
-/// them. Checkpoints may lie within each other, and be differentiated in any mode, to any order; what a second
-/// derivative reads is kept. f takes anything and returns a Tensor, or a vector, pair or tuple of such.
+/// and all bits, are the same (but where f looks at a result and reads it as well, its cotangents may be added up in
+/// another order). What is assigned within f, such as batch norm's statistics, is assigned once. The results are kept
+/// where a derivative reads them; so are intermediate values for as long as a handle elsewhere holds them, and what is
+/// recorded under a NoGradGuard. Checkpoints may lie within each other, and be differentiated in any mode, to any order;
+/// what a second derivative reads is kept. f takes anything and returns a Tensor, or a vector, pair or tuple of such.
 ///
 /// A function that is an lvalue, such as a module, is referred to and must live as long as what is returned here.
 /// Throws what f throws, and ValueError where more than 255 checkpoints lie within each other.

@@ -20,6 +20,16 @@ const Operation kFork{"input", Family::linear, execute_alias,
                       0,       false,          1,
                       {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
 
+/// The same value, and derivative, in a node of its own.
+const Operation kResult{"result",
+                        Family::elementwise,
+                        execute_alias,
+                        0,
+                        false,
+                        1,
+                        {},
+                        [](const Recorded&, int, const Tensor& t) { return t; }};
+
 void accumulate(Tensor& sum, Tensor part) { sum = sum.defined() ? sum + part : std::move(part); }
 
 /// The parts of nodes' cotangents that are slices among zeros: added up together, when the cotangent is asked for.
@@ -122,6 +132,8 @@ Tensor fork(const char* operation, const Tensor& x) {
   if (eager) eval(result);
   return result;
 }
+
+Tensor released(const Tensor& x) { return record(kResult, x.shape(), x.dtype(), {x}); }
 
 // -- DifferentiableGraph ----------------------------------------------------------------------------------------------
 

@@ -73,5 +73,7 @@ class GradMode {
 
 /// The start of a transformed function: a node of its own, with x's value, through which to differentiate.
 Tensor fork(const char* operation, const Tensor& x);
+/// The end of a checkpointed one: a node of its own, with x's value.
+Tensor released(const Tensor& x);
 
 }  // namespace adjoint::detail

@@ -1,10 +1,12 @@
 #include "autodiff/recomputed.hpp"
 
+#include "autodiff/differentiate.hpp"
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 namespace adjoint::detail {
@@ -21,17 +23,23 @@ const Operation kAfter{"after",
                        [](const Recorded&, int, const Tensor& t) { return t; }};
 
 /// While it lives, what is recorded is marked as within so many checkpoints.
-class CheckpointCount {
+class RecordingAgain {
  public:
-  explicit CheckpointCount(int count) noexcept
-      : state_(ThreadState::get()), before_(std::exchange(state_.checkpoints, static_cast<std::uint8_t>(count))) {}
-  ~CheckpointCount() { state_.checkpoints = before_; }
-  CheckpointCount(const CheckpointCount&) = delete;
-  CheckpointCount& operator=(const CheckpointCount&) = delete;
+  explicit RecordingAgain(int checkpoints) noexcept
+      : state_(ThreadState::get()),
+        checkpoints_(std::exchange(state_.checkpoints, static_cast<std::uint8_t>(checkpoints))),
+        records_again_(std::exchange(state_.records_again, true)) {}
+  ~RecordingAgain() {
+    state_.checkpoints = checkpoints_;
+    state_.records_again = records_again_;
+  }
+  RecordingAgain(const RecordingAgain&) = delete;
+  RecordingAgain& operator=(const RecordingAgain&) = delete;
 
  private:
   ThreadState& state_;
-  const std::uint8_t before_;
+  const std::uint8_t checkpoints_;
+  const bool records_again_;
 };
 
 }  // namespace
@@ -64,6 +72,10 @@ const Tensor& RecomputedValues::recorded_again(Node& node) {
     Node& at = *stack.back();
     const std::size_t before = stack.size();
     if (!find(&at)) {
+      if (!at.has_inputs() && at.input_count() > 0)
+        throw AutogradError(std::string("the result of '") + at.operation->name + "' of shape " + to_string(at.shape) +
+                            " within a checkpoint cannot be computed again: what it was made of was let go of by an "
+                            "earlier backward(); pass retain_graph = true to that one");
       inputs.clear();
       for (int i = 0; i < at.input_count(); ++i) {
         const Tensor* again = find(at.input(i));
@@ -88,7 +100,9 @@ void RecomputedValues::record_again(const Node& node, std::vector<Tensor>& input
   }
   if (waiting == 0 && node.input_count() > 0 && node.input(first)->operation != &kScalar)
     inputs[static_cast<std::size_t>(first)] = ordered(inputs[static_cast<std::size_t>(first)]);
-  const CheckpointCount count(std::max<int>(ThreadState::get().checkpoints, node.checkpoints() - 1));
+  const ThreadState& state = ThreadState::get();
+  const RecordingAgain recording(std::max<int>(state.checkpoints, node.checkpoints() - 1));
+  const GradMode mode(state.grad_enabled && node.requires_grad);  // what was a constant is one again
   Tensor again = detail::record_again(node, inputs);
   if (const Rare* rare = node.rare_if_any(); rare && !rare->module_path.empty())
     Access::node(again)->rare().module_path = rare->module_path;

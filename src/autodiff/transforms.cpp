@@ -165,13 +165,22 @@ CheckpointScope::CheckpointScope() {
 }
 CheckpointScope::~CheckpointScope() { --ThreadState::get().checkpoints; }
 
-// What is computed already has let go of others, for being marked, and may have been let go of.
-void CheckpointScope::release(const Tensor& output) const {
-  Node& node = *Access::node(output, "checkpoint");
+void CheckpointScope::release(Tensor& output) const {
+  if (!output.defined()) return;
+  Node& node = *Access::node(output);
   ThreadState& state = ThreadState::get();
-  if (node.owner != &state || node.checkpoints() < state.checkpoints) return;
-  const std::lock_guard lock(state.mutex);
-  if (node.state() == State::pending) node.set_checkpoints(state.checkpoints - 1);
+  if (node.checkpoints() < state.checkpoints) return;
+  {
+    const std::lock_guard lock(node.owner->mutex);
+    if (node.state() == State::pending) return node.set_checkpoints(state.checkpoints - 1);
+  }
+  // What is computed may have let go of others for being marked. Another node, outside, has its value.
+  struct Outside {
+    ThreadState& of;
+    explicit Outside(ThreadState& s) noexcept : of(s) { --of.checkpoints; }
+    ~Outside() { ++of.checkpoints; }
+  } const outside(state);
+  output = released(output);
 }
 
 }  // namespace adjoint::detail

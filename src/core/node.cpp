@@ -90,7 +90,7 @@ void Node::drop_what_was_read() noexcept {
 void Node::end_reading() noexcept {
   // What is held without a derivative may be so for longer than any graph; then it must not keep what it was made of.
   if (is_marked() && !requires_grad && is_held()) set_checkpoints(0);
-  if (!may_be_differentiated() || operation->family == Family::leaf) drop_inputs(kReadersUse);
+  if (!needs_inputs() || operation->family == Family::leaf) drop_inputs(kReadersUse);
   else if (inputs_) drop_what_was_read();
 }
 
@@ -109,7 +109,7 @@ void Node::set_failed(std::exception_ptr error) {
 void Node::release(const Operation& by) noexcept {
   if (operation->family == Family::leaf || !requires_grad || released_by) return;
   released_by = &by;
-  if (state() != State::pending) drop_inputs(1);
+  if (state() != State::pending && !needs_inputs()) drop_inputs(1);
 }
 
 Rare& Node::rare() {

@@ -138,7 +138,7 @@ class Node {
   /// The same for the value of an input, which the node may also need to be recorded again.
   bool keeps_input(int i) const noexcept {
     const bool read = i < kInlineInputs && (reads_later() >> i & 1);
-    return (read || (is_marked() && may_be_differentiated())) && !input(i)->is_marked();
+    return (read || is_marked()) && !input(i)->is_marked();
   }
   /// What the derivative reads, as far as it may still be asked for.
   std::uint8_t reads_later() const noexcept { return requires_grad && !released_by ? reads : std::uint8_t{0}; }
@@ -248,8 +248,12 @@ class Node {
       pool_free(inputs_, static_cast<std::size_t>(input_count_) * sizeof(*inputs_));
     inputs_ = nullptr;
   }
-  /// By itself, or by what was made of it.
-  bool may_be_differentiated() const noexcept { return requires_grad ? !released_by : is_marked(); }
+  /// Whether a computed node needs its inputs. A marked one does even when it is released, while others link it, unless
+  /// somebody holds its value.
+  bool needs_inputs() const noexcept {
+    if (is_marked() && !(released_by && is_held())) return true;
+    return requires_grad && !released_by;
+  }
   void end_reading() noexcept;
   void drop_what_was_read() noexcept;
 

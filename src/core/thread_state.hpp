@@ -33,6 +33,7 @@ struct Switches {
 struct ThreadState : Switches {
   bool grad_enabled = true;
   std::uint8_t checkpoints = 0;  // that are being recorded, one inside of the other
+  bool records_again = false;    // what was within them
   bool eager = false;
   int threads = 0;  // 0: not chosen yet
   /// Elements of values that may be computed again: fewer are in the cache when they are read once more.

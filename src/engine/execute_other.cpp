@@ -208,7 +208,9 @@ bool execute_added_product(Node* const* nodes, int count) {
   try {
     // Where the product would lie, as the sum sees it.
     product.alias_value(other.value, 0, row_major_strides(product.shape));
-    for (int i = 1; i < count - 1; ++i) nodes[i]->operation->execute(*nodes[i]);
+    for (int i = 1; i < count - 1 && nodes[i - 1]->value.data; ++i)
+      if (nodes[i]->operation->execute != execute_reshape || !is_copied(*nodes[i]))
+        nodes[i]->operation->execute(*nodes[i]);
     const Value& seen = nodes[count - 2]->value;
     if (seen.storage == storage && same_places(sum.shape, seen.strides, other.value.strides)) {
       sum.alias_value(other.value, 0, other.value.strides);

@@ -53,7 +53,7 @@ Tensor record(const Operation& operation, const Shape& shape, Dtype dtype, Node*
   if (attribute_bytes) node->set_attribute_bytes(attributes, attribute_bytes);
   node->requires_grad = requires_grad;
   node->reads = reads;
-  node->set_checkpoints(state.checkpoints);
+  if (state.checkpoints && (state.grad_enabled || state.records_again)) node->set_checkpoints(state.checkpoints);
   if (state.scope && (operation.can_fail || ThreadProfile::is_running())) note_module(*node, state);
   register_pending(*node, inputs, count, state);
   if (state.eager) evaluate(&node, 1);
