@@ -222,3 +222,16 @@ TEST_CASE("one thread looks, another one differentiates") {
     return std::vector<Tensor>{loss.detach(), w.grad()};
   });
 }
+
+TEST_CASE("a derivative does not depend on another thread that reads the same") {
+  Tensor start = ad::ones({kSide, kSide}).requires_grad_();
+  Tensor x = start * 2, other;
+  std::thread([&] { other = ad::exp(x); }).join();
+  const Tensor z = x + 1;
+  x = Tensor();
+  ad::eval(z);
+  other = Tensor();
+  ad::sum(z).backward();
+  REQUIRE(start.grad().defined());
+  CHECK(same_bits(start.grad(), ad::full({kSide, kSide}, 2.0f)));
+}

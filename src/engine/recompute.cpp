@@ -116,6 +116,7 @@ void Steps::find_recomputed(const std::vector<Node*>& plan, std::int64_t fewest)
     Entry& entry = entries[i];
     const std::int64_t elements = numel(node.shape);
     if (elements < fewest || !is_cheap(node) || is_held(node)) continue;
+    if (node.readers() != entry.reads) continue;  // others would keep it pending, but only while they are there
     int instructions = 1;
     const Node* source = nullptr;
     bool one_source = true;
