@@ -177,8 +177,9 @@ auto hessian(F f) {
 /// and all bits, are the same (but where f looks at a result and reads it as well, its cotangents may be added up in
 /// another order). What is assigned within f, such as batch norm's statistics, is assigned once. The results are kept
 /// where a derivative reads them; so are intermediate values for as long as a handle elsewhere holds them, and what is
-/// recorded under a NoGradGuard. Checkpoints may lie within each other, and be differentiated in any mode, to any order;
-/// what a second derivative reads is kept. f takes anything and returns a Tensor, or a vector, pair or tuple of such.
+/// recorded under a NoGradGuard. Checkpoints may lie within each other, and be differentiated in any mode, to any
+/// order; what a second derivative reads is kept. f takes anything and returns a Tensor, or a vector, pair or tuple of
+/// such.
 ///
 /// A function that is an lvalue, such as a module, is referred to and must live as long as what is returned here.
 /// Throws what f throws, and ValueError where more than 255 checkpoints lie within each other.

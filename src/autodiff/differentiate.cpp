@@ -16,19 +16,10 @@
 namespace adjoint::detail {
 namespace {
 
-const Operation kFork{"input", Family::linear, execute_alias,
-                      0,       false,          1,
-                      {},      nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
-
 /// The same value, and derivative, in a node of its own.
-const Operation kResult{"result",
-                        Family::elementwise,
-                        execute_alias,
-                        0,
-                        false,
-                        1,
-                        {},
-                        [](const Recorded&, int, const Tensor& t) { return t; }};
+const Operation kIdentity{"identity", Family::linear, execute_alias,
+                          0,          false,          1,
+                          {},         nullptr,        [](const Recorded&, int, const Tensor& g) { return g; }};
 
 void accumulate(Tensor& sum, Tensor part) { sum = sum.defined() ? sum + part : std::move(part); }
 
@@ -126,14 +117,14 @@ Tensor fork(const char* operation, const Tensor& x) {
   const EnableGradGuard enable;
   ThreadState& state = ThreadState::get();
   const bool eager = std::exchange(state.eager, false);  // not computed before it is known to be differentiated
-  Tensor result = record(kFork, node->shape, node->dtype, {x});
+  Tensor result = record(kIdentity, node->shape, node->dtype, {x});
   state.eager = eager;
   Access::node(result)->requires_grad = true;
   if (eager) eval(result);
   return result;
 }
 
-Tensor released(const Tensor& x) { return record(kResult, x.shape(), x.dtype(), {x}); }
+Tensor released(const Tensor& x) { return record(kIdentity, x.shape(), x.dtype(), {x}); }
 
 // -- DifferentiableGraph ----------------------------------------------------------------------------------------------
 

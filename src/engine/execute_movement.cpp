@@ -131,8 +131,8 @@ bool is_copied(const Node& node) {
 bool shows_input(const Node& node) {
   const auto execute = node.operation->execute;
   if (execute == execute_reshape || execute == execute_slice) return !is_copied(node);
-  return execute == execute_alias || execute == execute_after || execute == execute_broadcast || execute == execute_permute ||
-         execute == execute_flip;
+  return execute == execute_alias || execute == execute_after || execute == execute_broadcast ||
+         execute == execute_permute || execute == execute_flip;
 }
 
 void execute_alias(Node& node) {

@@ -155,12 +155,8 @@ void Planner::link_chain(int first, int last, bool fetch) {
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
-  Program::Chain chain{static_cast<std::int16_t>(first),
-                       static_cast<std::int16_t>(last),
-                       static_cast<std::int16_t>(p.links_.size()),
-                       0,
-                       false,
-                       false};
+  Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
+                       static_cast<std::int16_t>(p.links_.size()), 0, false};
   int strip = kNone, reductions = 0;
   for (int i = first; i < last; ++i) {
     const Instruction& instruction = p.instructions_[at(i)];
@@ -172,7 +168,7 @@ void Planner::link_chain(int first, int last, bool fetch) {
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
       strip = instruction.input[0];
       reductions += instruction.kind == Kind::reduce;
-      chain.by_row = chain.reduces = true;
+      chain.by_row = true;
       continue;
     }
     strip = instruction.output;

@@ -101,8 +101,7 @@ class Program {
   struct Chain {
     std::int16_t first, last;  // of instructions_
     std::int16_t first_link, last_link;
-    bool by_row;   // else on the whole block
-    bool reduces;  // rows or columns
+    bool by_row;  // else on the whole block
   };
   struct ChainLink {
     void (*function)();
