@@ -116,8 +116,8 @@ class Program {
    public:
     /// `base`: where each value is. `scratch` has chain_bytes().
     Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
-           std::byte* partial) noexcept;
-    /// On a block of rows.
+           std::byte* partial, std::int64_t first_row) noexcept;
+    /// On a block of rows, which follow those that it was called for before.
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
@@ -132,13 +132,13 @@ class Program {
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
     std::int64_t lanes_bytes_;  // of a reduction
-    std::uint64_t bound_ = 0;   // chains whose links are
     kernels::Link links_[kMostLinks];
     /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
     /// with null; its links that reduce, at its first link, and end with kNone.
     struct Move {
       const std::byte** address;
       std::int64_t step;
+      const std::byte* first;  // in a buffer, where a block begins; null: in memory
     };
     Move moves_[4 * kMostLinks];
     std::int16_t reducing_[kMostLinks];
