@@ -315,6 +315,13 @@ class Planner {
   void place_results();
   using LinkFunctions = void (*const*)();  // [1]: written to memory
   LinkFunctions links_of(const Instruction& instruction, const kernels::Source* operands) const;
+  /// Two instructions that are one link.
+  struct LinkedPair {
+    LinkFunctions functions;
+    std::int16_t input[3];  // the first one's, and the second one's other one
+    kernels::Source operands[3];
+  };
+  bool find_pair(int at, int last, int strip, LinkedPair& pair);
   bool can_be_linked(int at, int chain_begin);
   template <class Visit>
   void for_chains(const Visit& visit);

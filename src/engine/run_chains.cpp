@@ -66,7 +66,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
     if (link.reduction) {
       to.to = lanes;
       lanes += lanes_bytes_;
-      to.at[1] = place(link.output, to.mask[1], &to.at[1]);
+      to.at[2] = place(link.output, to.mask[2], &to.at[2]);
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
     }
@@ -98,7 +98,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
     kernels_->run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
     for (const std::int16_t* l = reducing; *l != kNone; ++l)
-      if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, const_cast<std::byte*>(links_[*l].at[1]));
+      if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, const_cast<std::byte*>(links_[*l].at[2]));
     for (const Move* move = moves; move->address; ++move) *move->address += move->step * at_once;
   }
 }
