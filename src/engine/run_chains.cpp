@@ -7,30 +7,23 @@
 namespace adjoint::detail {
 namespace {
 
-constexpr std::int64_t kElement = sizeof(float);
 constexpr std::int64_t kAlignment = 64;  // of lanes
-
-std::int64_t lanes_bytes(std::int64_t length) {
-  return (length / kernels::kLaneBlock + 1) * kernels::kLanes * kElement;
-}
 
 }  // namespace
 
 std::int64_t Program::chain_bytes() const noexcept {
   if (chains_.empty()) return 0;
-  return local_buffers_ * kLocalBytes + reductions_ * lanes_bytes(length_) + kAlignment;
+  return local_buffers_ * kLocalBytes + lanes_bytes_ + kAlignment;
 }
 
 Program::Chains::Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
                         std::byte* partial) noexcept
     : program_(program),
       binding_(binding),
-      kernels_(program.chains_.empty() ? nullptr : &kernels::table().links()),
       base_(base),
       lanes_(scratch + program.local_buffers_ * kLocalBytes +
              (-reinterpret_cast<std::uintptr_t>(scratch) & (kAlignment - 1))),
-      partial_(partial),
-      lanes_bytes_(lanes_bytes(program.length_)) {}
+      partial_(partial) {}
 
 std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t row_of_block) const noexcept {
   const Value& value = program_.values_[static_cast<std::size_t>(index)];
@@ -59,7 +52,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
       if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], &to.at[k]);
     if (link.reduction) {
       to.to = lanes;
-      lanes += lanes_bytes_;
+      lanes += program_.lanes_bytes(chain.dtype);
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
     }
@@ -71,7 +64,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
-  const std::int64_t done = n & -kernels_->strip;
+  const std::int64_t done = n & -chain.links->strip;
   // Where a block is one row, the next one's links follow from those of this one.
   const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
   if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
@@ -89,7 +82,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
       links_[*l].to = program_.columns_of(column, binding_, partial_, row + i);
       links_[*l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
     }
-    kernels_->run(done, links_ + chain.first_link);
+    chain.links->run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
     for (const std::int16_t* l = reducing; *l != kNone; ++l)
       if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, address(links[*l].output, row + i, i));
@@ -114,11 +107,12 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
     for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
     if (instruction.kind == Kind::reduce) {
       const int kernel = binding_.nodes[instruction.member]->operation->kernel;
-      kernels_->reduce[kernel].add_rest(n, done, inputs[0], lanes);
-      lanes += lanes_bytes_;
+      chain.links->reduce[kernel].add_rest(n, done, inputs[0], lanes);
+      lanes += program_.lanes_bytes(chain.dtype);
     } else if (instruction.kind == Kind::column) {
-      std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * kElement;
-      if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((n - done) * kElement));
+      const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
+      std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * element;
+      if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((n - done) * element));
       else instruction.accumulate(n - done, inputs[0], sums);
     } else {
       instruction.kernel(n - done, inputs, at(instruction.output));

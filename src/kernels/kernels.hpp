@@ -99,7 +99,7 @@ struct Table {
   /// What `random` below does, from position `start` = offset + first on.
   void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
                                             std::int64_t high, std::int64_t n, void* output);
-  const Links& (*links)();  // below
+  const Links& (*links)(Dtype dtype);  // below; float32 or float64
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c, bool add);
@@ -128,7 +128,8 @@ enum class Source : std::uint8_t { strip, memory, single, count_ };
 inline constexpr int kSourceCount = static_cast<int>(Source::count_);
 /// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
 inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
-/// One instruction set's links; null where there is none. They give the bits that the kernels of Table give.
+/// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
+/// give.
 struct Links {
   std::int64_t strip;  // elements: a divisor of kLanes
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
