@@ -102,7 +102,8 @@ Dtype Planner::strip_of(const Instruction& instruction) const {
   return node.dtype == bool_ ? node.input(instruction.inputs - 1)->dtype : node.dtype;
 }
 
-/// The functions that compute an instruction of these operands; null: there are none.
+/// The functions that compute an instruction of these operands; null: there are none. One operand has to be loaded if
+/// it is in memory, and its result stored if it is read from there.
 Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const Source* operands, Dtype strip) const {
   const kernels::Links& links = kernels::table().links(strip);
   const Node& node = *nodes_[instruction.member];
@@ -111,12 +112,13 @@ Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const S
   const Dtype last = node.input(instruction.inputs - 1)->dtype;
   LinkFunctions functions = nullptr;
   if (node.operation->execute == execute_cast) {
-    if (last == bool_ && node.dtype == strip) functions = links.from_bool[x][0];
+    if (last == bool_ && node.dtype == strip && operands[0] != Source::single) functions = links.from_bool;
   } else if (node.operation->execute == execute_elementwise) {
     const auto tile = static_cast<Tile>(kernel);
     const bool is_logical = tile >= Tile::logical_and && tile <= Tile::logical_not;
     if (is_logical ? last != bool_ : last != strip || strip == bool_) return nullptr;
-    functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
+    if (instruction.inputs == 1) functions = operands[0] == Source::single ? nullptr : links.tile[kernel][0][0];
+    else functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
   }
   return functions && functions[0] ? functions : nullptr;
 }
@@ -309,7 +311,20 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
       continue;
     }
     strip = instruction.output;
-    link.function = links_of(instruction, operands, dtype)[written[strip]];
+    const LinkFunctions functions = links_of(instruction, operands, dtype);
+    const auto add = [&](void (*function)(), int from, int to) {
+      const auto short_of = [](int index) { return static_cast<std::int16_t>(index); };
+      p.links_.push_back({function, nullptr, nullptr, {short_of(from), kNone, kNone}, short_of(to), 0});
+    };
+    const auto is_bool = [&](int index) { return value(index).element == size_of(bool_); };
+    if (instruction.inputs == 1) {
+      p.links_.pop_back();
+      if (operands[0] == Source::memory) add(links.load[is_bool(instruction.input[0])], instruction.input[0], kNone);
+      add(functions[0], kNone, kNone);
+      if (written[strip]) add(links.store[is_bool(strip)], kNone, strip);
+      continue;
+    }
+    link.function = functions[written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
   p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});

@@ -123,7 +123,7 @@ class Program {
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
-    static constexpr int kMostLinks = 2 * (2 * kMostMembers + kMostExternals) + kMostExternals;
+    static constexpr int kMostLinks = 4 * (2 * kMostMembers + kMostExternals) + kMostExternals + kMostMembers;
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
     void bind(const Chain& chain, std::int64_t row) noexcept;
     void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);

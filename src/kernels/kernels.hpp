@@ -136,15 +136,19 @@ struct Links {
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
   void (*run)(std::int64_t n, const Link* links);
   void (*last)();
-  void (*fetch)();  // brings its operand into the cache
-  /// By where the operands are; of a function of one, the second counts as in the strip. [1]: written to memory. Bools
+  void (*fetch)();     // brings its operand into the cache
+  void (*load[2])();   // brings its operand into the strip; [1]: of bools
+  void (*store[2])();  // writes the strip to memory
+  /// By where the operands are. [1]: written to memory. Functions of one operand have it in the strip, both operands
+  /// count as there, and are not written. Bools
   /// are comparisons' and tests' results, and logical functions' operands.
   void (*tile[kTileCount][kSourceCount][kSourceCount][2])();
   void (*where[kSourceCount][kSourceCount][kSourceCount][2])();  // the condition is no single element
-  void (*from_bool[kSourceCount][kSourceCount][2])();            // a cast
+  void (*from_bool[2])();                                        // a cast, as a function of one operand
   /// Two functions of two operands, of which the second alone reads what the first makes: by these functions, from
-  /// Tile::add on, whether that is the second operand, and where the first one's operands and the other one of the second
-  /// are. Where operands may change places, the first of them is the one with the smaller Source, or what is made.
+  /// Tile::add on, whether that is the second operand, and where the first one's operands and the other one of the
+  /// second are. Where operands may change places, the first of them is the one with the smaller Source, or what is
+  /// made.
   void (*pair[kPairTiles][kPairTiles][2][kSourceCount][kSourceCount][kSourceCount][2])();
   /// For rows of n >= 2 * kLanes elements. The strip is handed on as it is.
   struct Reduction {
