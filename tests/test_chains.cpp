@@ -12,6 +12,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ad = adjoint;
@@ -174,6 +175,51 @@ TEST_CASE_TEMPLATE("a link gives the bits of its kernel, wherever its operands a
         }
       }
     CHECK(linked > 130);
+  }
+}
+
+TEST_CASE_TEMPLATE("a link of two functions gives the bits of both, one after the other", T, float, double) {
+  for (const k::Table* table : tables()) {
+    CAPTURE(table->name);
+    const k::Links& links = table->links(kDtype<T>);
+    const auto n = static_cast<std::size_t>(2 * links.strip);
+    const T negative_zero{-0.0};
+    int linked = 0;
+    // Each digit: a function or a source.
+    for (int code = 0; code < 4 * 4 * 2 * 27; ++code) {
+      const int inner = code % 4, outer = code / 4 % 4, side = code / 16 % 2;
+      const int sources[] = {code / 32 % 3, code / 96 % 3, code / 288};
+      const auto& functions = links.pair[inner][outer][side][sources[0]][sources[1]][sources[2]];
+      if (!functions[0]) continue;
+      CAPTURE(code);
+      ++linked;
+      const std::vector<T> strip = numbers<T>(n, 1);
+      std::vector<T> operands[3], found(n), handed(n), made(n), expected(n);
+      for (int i = 0; i < 3; ++i) {
+        operands[i] = sources[i] == kStrip ? strip : numbers<T>(n, static_cast<unsigned>(i) + 2);
+        if (sources[i] == kSingle) operands[i].assign(n, operands[i][0]);
+      }
+      const Link take = link_to(links.tile[static_cast<int>(k::Tile::add)][kMemory][kSingle][0], strip.data(),
+                                &negative_zero, nullptr);
+      const Link last = link_to(links.last, nullptr, nullptr, nullptr);
+      for (const bool written : {false, true}) {
+        const Link both = link_to(functions[written], operands[0].data(), operands[1].data(),
+                                  written ? found.data() : nullptr, operands[2].data());
+        const Link chain[] = {take, both, link_to(links.store[0], nullptr, nullptr, handed.data()), last};
+        links.run(static_cast<std::int64_t>(n), chain);
+        if (!written) CHECK(found == std::vector<T>(n));
+      }
+      const auto kernel = [&](int function) { return table->tile[static_cast<int>(k::Tile::add) + function][kOwn<T>]; };
+      const void* first[] = {operands[0].data(), operands[1].data()};
+      kernel(inner)(static_cast<std::int64_t>(n), first, made.data());
+      const void* second[] = {made.data(), operands[2].data()};
+      if (side == 1) std::swap(second[0], second[1]);
+      kernel(outer)(static_cast<std::int64_t>(n), second, expected.data());
+      bool all = true;
+      for (std::size_t i = 0; i < n; ++i) all &= same(found[i], expected[i]) && same(handed[i], expected[i]);
+      CHECK(all);
+    }
+    CHECK(linked > 30);
   }
 }
 
