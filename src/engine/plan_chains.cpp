@@ -47,22 +47,55 @@ void Planner::order_chain(int first, int last) {
   std::int16_t made_by[kMostValues];  // the place in the chain
   std::fill(made_by, made_by + program_->values_.size(), kNone);
   for (int i = 0; i < count; ++i) made_by[chain[i].output] = static_cast<std::int16_t>(i);
+  const auto is_there = [&](int index) { return made_by[index] == kNone || done[made_by[index]]; };
+  // Who alone reads what an instruction makes of nothing that the chain makes: that can wait until its reader has all
+  // else, the last of it in the strip.
+  constexpr std::int16_t kSeveral = -2;
+  std::int16_t reader[kMostInstructions];
+  std::fill(reader, reader + count, kNone);
+  for (int i = 0; i < count; ++i) {
+    for (int k = 0; k < chain[i].inputs; ++k) {
+      if (made_by[chain[i].input[k]] == kNone) continue;
+      reader[i] = kSeveral;
+      std::int16_t& of_input = reader[made_by[chain[i].input[k]]];
+      of_input = of_input == kNone ? static_cast<std::int16_t>(i) : kSeveral;
+    }
+  }
   int strip = kNone;
   for (int at = 0, earliest = 0; at < count; ++at) {
     while (done[earliest]) ++earliest;
     int next = earliest;
+    bool found = false;
     for (int i = earliest; i < count && i < earliest + kFarthest && strip != kNone; ++i) {
       if (done[i]) continue;
       bool ready = true, reads = false;
       for (int k = 0; k < chain[i].inputs; ++k) {
-        const int maker = made_by[chain[i].input[k]];
-        ready &= maker == kNone || done[maker];
+        ready &= is_there(chain[i].input[k]);
         reads |= chain[i].input[k] == strip;
       }
       if (!ready || !reads) continue;
       next = i;
+      found = true;
       break;
     }
+    int other = kNone;
+    for (int i = earliest; i < count && i < earliest + kFarthest && !found; ++i) {
+      if (done[i]) continue;
+      bool ready = true, waits = false;
+      for (int k = 0; k < chain[i].inputs; ++k) ready &= is_there(chain[i].input[k]);
+      if (!ready) continue;
+      if (reader[i] >= 0) {
+        bool reads = false;
+        const Instruction& by = chain[reader[i]];
+        for (int k = 0; k < by.inputs; ++k) {
+          waits |= by.input[k] != chain[i].output && !is_there(by.input[k]);
+          reads |= by.input[k] == strip;
+        }
+        found = reads && !waits;
+      }
+      if (found || (!waits && other == kNone)) other = i;
+    }
+    if (other != kNone) next = other;
     done[next] = true;
     ordered[at] = chain[next];
     const auto kind = chain[next].kind;
