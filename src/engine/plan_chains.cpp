@@ -209,9 +209,9 @@ bool Planner::find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pa
         node.operation->execute != execute_elementwise || tile[i] < 0 || tile[i] >= kernels::kPairTiles)
       return false;
   }
-  const auto is_symmetric = [](int i) {
-    return i + static_cast<int>(Tile::add) == static_cast<int>(Tile::add) ||
-           i + static_cast<int>(Tile::add) == static_cast<int>(Tile::mul);
+  const auto is_symmetric = [](int own) {
+    const auto function = static_cast<Tile>(own + static_cast<int>(Tile::add));
+    return function == Tile::add || function == Tile::mul;
   };
   int side = both[1].input[0] == made ? 0 : 1;
   const bool reduces = both[1].kind == Kind::reduce;
