@@ -102,14 +102,18 @@ void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks
   });
 }
 
-// A slice is copied rather than keep alive a storage this many times its size.
-constexpr std::size_t kSliceKeeps = 8;
+// A value is copied rather than keep alive a storage this many times its size.
+constexpr std::size_t kKeeps = 8;
 
-bool is_small_part(const Node& node, const Storage* of) { return of && node.bytes() * kSliceKeeps <= of->bytes(); }
+/// A slice of what is a small part itself is measured by that.
+bool is_small_slice(const Node& node, const Node& input) {
+  const Storage* storage = input.value.storage;
+  return storage && node.bytes() * kKeeps <= (is_small_part(input) ? input.bytes() : storage->bytes());
+}
 
 void copy_if_small(Node& node) {
   const Value view = node.value;
-  if (!is_small_part(node, view.storage)) return;
+  if (!is_small_slice(node, *node.input(0))) return;
   const MemoryOrder order(node.shape, view.strides);
   allocate_in_order(node, order);
   copy_row_major(size_of(node.dtype), order.apply(node.shape), view.data, order.apply(view.strides), node.value.data);
@@ -118,13 +122,19 @@ void copy_if_small(Node& node) {
 
 }  // namespace
 
+bool is_small_part(const Node& node) noexcept {
+  constexpr std::size_t kSmallest = 64;  // of storages
+  const Storage* storage = node.value.storage;
+  return storage && std::max(node.bytes(), kSmallest) * kKeeps <= storage->bytes();
+}
+
 bool is_copied(const Node& node) {
   const auto execute = node.operation->execute;
   if (execute != execute_reshape && execute != execute_slice) return false;
   const Node& input = *node.input(0);
   if (!input.value.data) return false;  // it failed
   Strides strides;
-  if (execute == execute_slice) return is_small_part(node, input.value.storage);
+  if (execute == execute_slice) return is_small_slice(node, input);
   return adjoint::numel(node.shape) != 0 && !reshaped_strides(input.shape, input.value.strides, node.shape, &strides);
 }
 
@@ -234,6 +244,17 @@ void execute_cat(Node& node) {
     const std::int64_t block = input.shape[dim] * inner;
     put_blocks(input, order, outer, block, output, size * inner);
     output += block * element;
+  }
+}
+
+void execute_join(Node& node) {
+  node.allocate_value();
+  auto* output = static_cast<std::byte*>(node.value.data);
+  for (int k = 0; k < node.input_count(); ++k) {
+    const Node& input = *node.input(k);
+    if (is_row_major(input.shape, input.value.strides)) std::memcpy(output, input.value.data, input.bytes());
+    else copy_row_major(size_of(node.dtype), input.shape, input.value.data, input.value.strides, output);
+    output += input.bytes();
   }
 }
 

@@ -1,3 +1,4 @@
+#include "core/parts.hpp"
 #include "core/thread_state.hpp"
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
@@ -69,11 +70,11 @@ bool Program::indices_fit(const Binding& binding) const noexcept {
 bool Program::is_free(const External& external, const Node& node, Node* const* nodes) const noexcept {
   const Node& input = *nodes[external.member]->input(external.input);
   const Storage* storage = input.value.storage;
-  if (!storage || storage->is_shared() || !storage->is_writable() || storage->data() != input.value.data ||
-      input.keeps_own_value())
+  if (!storage || !storage->is_writable() || storage->data() != input.value.data || input.keeps_own_value())
     return false;
   const bool replaced = late_ && is_old_value(input) && is_new_value(node, input);
-  return input.uses() == external.readers + replaced;
+  if (input.uses() != external.readers + replaced) return false;
+  return !storage->is_shared() || (replaced && input.cell->parts && input.cell->parts->are_alone_in(input));
 }
 
 std::byte* Program::columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,

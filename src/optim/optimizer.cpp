@@ -16,7 +16,20 @@ Tensor cell(const Tensor& value) { return value.detach().requires_grad_(false); 
 
 Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 
+// What is worth joining: at least so many parameters, of at most so many elements for itself and for each state that
+// has to be updated. Their gradients are copied, which costs more than the nodes of updates of their own when they are
+// larger.
+constexpr std::size_t kFewestJoined = 3;
+constexpr std::int64_t kMostElements = 2048;
+// Parameters of whole lines of the cache come first, so that these, too, begin with a line.
+constexpr std::int64_t kLine = 16;
+
 }  // namespace
+
+struct Optimizer::Joined {
+  adjoint::detail::JoinedCells parameters;
+  std::vector<Tensor> state;
+};
 
 Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names)
     : Optimizer(std::move(name), std::vector<Group>{{std::move(parameters), lr}}, std::move(state_names)) {}
@@ -104,6 +117,47 @@ void Optimizer::set_lr(std::size_t group, double lr) {
 
 TensorList Optimizer::shared(const Tensor&, Dtype) { return {}; }
 
+/// Makes the small parameters of a cohort, and their states, parts of one.
+void Optimizer::join(Cohort& cohort) {
+  cohort.is_settled = true;
+  if (!is_elementwise()) return;
+  const auto most = kMostElements * static_cast<std::int64_t>(1 + state_names_.size());
+  std::vector<std::size_t>& members = cohort.members;
+  const auto end = std::stable_partition(members.begin(), members.end(), [&](std::size_t i) {
+    const std::int64_t elements = parameters_[i].numel();
+    return elements > 0 && elements <= most;
+  });
+  if (static_cast<std::size_t>(end - members.begin()) < kFewestJoined) return;
+  std::stable_partition(members.begin(), end, [this](std::size_t i) { return parameters_[i].numel() % kLine == 0; });
+  std::vector<Tensor> tensors;
+  std::for_each(members.begin(), end, [&](std::size_t i) { tensors.push_back(parameters_[i]); });
+  cohort.joined.reset(new Joined{adjoint::detail::JoinedCells(tensors), {}});
+  for (std::size_t s = 0; s < state_names_.size(); ++s) {
+    tensors.clear();
+    std::for_each(members.begin(), end, [&](std::size_t i) { tensors.push_back(states_[i][s]); });
+    cohort.joined->state.push_back(cell(adjoint::detail::joined(tensors)));
+  }
+  std::for_each(members.begin(), end, [this](std::size_t i) { states_[i].clear(); });
+}
+
+/// The states of parameters that are updated together, one after the other.
+Tensor Optimizer::joined_state(const Cohort& cohort, std::size_t member, std::size_t state) const {
+  std::int64_t offset = 0;
+  for (std::size_t m = 0; m < member; ++m) offset += parameters_[cohort.members[m]].numel();
+  const Tensor& parameter = parameters_[cohort.members[member]];
+  return reshape(narrow(cohort.joined->state[state], 0, offset, parameter.numel()), parameter.shape());
+}
+
+/// Takes that back. The parameters have the values that they had.
+void Optimizer::part(Cohort& cohort) {
+  cohort.is_settled = false;
+  if (!cohort.joined) return;
+  for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m)
+    for (std::size_t s = 0; s < state_names_.size(); ++s)
+      states_[cohort.members[m]].push_back(cell(joined_state(cohort, m, s)));
+  cohort.joined.reset();
+}
+
 void Optimizer::step() {
   const NoGradGuard no_grad;
   TensorList gradients;
@@ -115,8 +169,11 @@ void Optimizer::step() {
   const auto has_gradient = [&](std::size_t i) { return gradients[i].defined(); };
   for (std::size_t c = 0, count = cohorts_.size(); c < count; ++c) {
     std::vector<std::size_t>& members = cohorts_[c].members;
+    const bool first_has = has_gradient(members.front());
+    if (std::all_of(members.begin(), members.end(), [&](std::size_t i) { return has_gradient(i) == first_has; }))
+      continue;
+    part(cohorts_[c]);
     const auto rest = std::stable_partition(members.begin(), members.end(), has_gradient);
-    if (rest == members.begin() || rest == members.end()) continue;
     Cohort split{cohorts_[c].group, cell(cohorts_[c].step), {rest, members.end()}};
     members.erase(rest, members.end());
     cohorts_.push_back(std::move(split));
@@ -128,8 +185,19 @@ void Optimizer::step() {
     const Tensor step = cohort.step + 1;
     cohort.step.set_(step);
     const TensorList common = shared(step, parameters_[cohort.members.front()].dtype());
-    for (const std::size_t i : cohort.members)
+    if (!cohort.is_settled) join(cohort);
+    std::size_t m = 0;
+    if (Joined* const joined = cohort.joined.get()) {
+      TensorList parts;
+      parts.reserve(joined->parameters.cells().size());
+      for (; m < joined->parameters.cells().size(); ++m) parts.push_back(gradients[cohort.members[m]]);
+      const Tensor gradient = adjoint::detail::joined(parts);
+      joined->parameters.set_(update(joined->parameters.value(), gradient, joined->state, common));
+    }
+    for (; m < cohort.members.size(); ++m) {
+      const std::size_t i = cohort.members[m];
       parameters_[i].set_(update(parameters_[i], gradients[i], states_[i], common));
+    }
   }
   gradients = {};
   adjoint::detail::eval_pending();
@@ -141,14 +209,20 @@ void Optimizer::zero_grad() {
 
 StateDict Optimizer::state_dict() const {
   std::vector<Tensor> steps(parameters_.size());
+  std::vector<std::vector<Tensor>> states = states_;
   for (const Cohort& cohort : cohorts_)
-    for (const std::size_t i : cohort.members) steps[i] = cohort.step.detach();
+    for (std::size_t m = 0; m < cohort.members.size(); ++m) {
+      const std::size_t i = cohort.members[m];
+      steps[i] = cohort.step.detach();
+      for (std::size_t s = states[i].size(); s < state_names_.size(); ++s)
+        states[i].push_back(joined_state(cohort, m, s));
+    }
   std::vector<StateDict::value_type> entries;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string prefix = std::to_string(i) + ".";
     entries.emplace_back(prefix + "step", steps[i]);
     for (std::size_t s = 0; s < state_names_.size(); ++s)
-      entries.emplace_back(prefix + state_names_[s], states_[i][s].detach());
+      entries.emplace_back(prefix + state_names_[s], states[i][s].detach());
   }
   return StateDict(std::move(entries));
 }
@@ -182,8 +256,9 @@ void Optimizer::load_state_dict(const StateDict& values) {
     }
     cohorts[index].members.push_back(i);
   }
-  cohorts_ = std::move(cohorts);
   const NoGradGuard no_grad;
+  for (Cohort& cohort : cohorts_) part(cohort);
+  cohorts_ = std::move(cohorts);
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     for (std::size_t s = 0; s < state_names_.size(); ++s)
       states_[i][s].set_(values.at(std::to_string(i) + "." + state_names_[s]).detach());
