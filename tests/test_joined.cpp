@@ -1,7 +1,6 @@
 // Parameters that an optimizer updates together, as parts of one tensor: nobody can tell, but by the time it takes.
 #include "core/node.hpp"
 #include "core/thread_state.hpp"
-#include "message_of.hpp"
 
 #include <adjoint/adjoint.hpp>
 
@@ -15,6 +14,7 @@
 #include <vector>
 
 namespace ad = adjoint;
+namespace nn = ad::nn;
 namespace optim = ad::optim;
 using ad::Tensor;
 using ad::detail::Access;
@@ -187,6 +187,33 @@ TEST_CASE("they lie together, and are updated where they lie, without new nodes"
   CHECK(std::memcmp(looked_at, before.data(), before.size() * sizeof(float)) == 0);
   CHECK(place_of(first) != looked_at);
   pair.check();
+}
+
+TEST_CASE("a network's are updated where they lie while it is trained") {
+  for (const bool looks : {false, true}) {
+    CAPTURE(looks);
+    nn::Sequential net(nn::Linear(2, 16), nn::Tanh(), nn::LayerNorm({16}), nn::Linear(16, 16), nn::ReLU(),
+                       nn::Linear(16, 3));
+    const Tensors together = net.parameters();
+    optim::Adam optimizer(together);
+    const Tensor x = ad::randn({8, 2}), targets = ad::tensor({0, 1, 2, 0, 1, 2, 0, 1}, ad::int64);
+    std::vector<const ad::detail::Node*> nodes;
+    double first = 0, last = 0;
+    for (int step = 0; step < 40; ++step) {
+      optimizer.zero_grad();
+      const Tensor loss = nn::cross_entropy(net(x), targets);
+      if (looks) last = loss.item<double>();
+      loss.backward();
+      optimizer.step();
+      last = loss.item<double>();
+      if (step == 0) first = last;
+      std::vector<const ad::detail::Node*> now;
+      for (const Tensor& parameter : together) now.push_back(Access::node(parameter));
+      if (step > 1) CHECK(now == nodes);
+      nodes = now;
+    }
+    CHECK(last < first);
+  }
 }
 
 TEST_CASE("whoever has an old value keeps it") {

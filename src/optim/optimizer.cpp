@@ -19,14 +19,15 @@ Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 // What is worth joining: at least so many parameters, of at most so many elements for itself and for each state that
 // has to be updated. Their gradients are copied, which costs more than the nodes of updates of their own when they are
 // larger.
-constexpr std::size_t kFewestJoined = 3;
-constexpr std::int64_t kMostElements = 2048;
+constexpr std::ptrdiff_t kFewestJoined = 3;
+constexpr std::int64_t kMostElements = 1024;
 // Parameters of whole lines of the cache come first, so that these, too, begin with a line.
 constexpr std::int64_t kLine = 16;
 
 }  // namespace
 
 struct Optimizer::Joined {
+  explicit Joined(const std::vector<Tensor>& cells) : parameters(cells) {}
   adjoint::detail::JoinedCells parameters;
   std::vector<Tensor> state;
 };
@@ -117,45 +118,49 @@ void Optimizer::set_lr(std::size_t group, double lr) {
 
 TensorList Optimizer::shared(const Tensor&, Dtype) { return {}; }
 
-/// Makes the small parameters of a cohort, and their states, parts of one.
+/// Makes the small parameters of a cohort parts of one, and their states as well.
 void Optimizer::join(Cohort& cohort) {
   cohort.is_settled = true;
   if (!is_elementwise()) return;
   const auto most = kMostElements * static_cast<std::int64_t>(1 + state_names_.size());
   std::vector<std::size_t>& members = cohort.members;
-  const auto end = std::stable_partition(members.begin(), members.end(), [&](std::size_t i) {
-    const std::int64_t elements = parameters_[i].numel();
-    return elements > 0 && elements <= most;
-  });
-  if (static_cast<std::size_t>(end - members.begin()) < kFewestJoined) return;
-  std::stable_partition(members.begin(), end, [this](std::size_t i) { return parameters_[i].numel() % kLine == 0; });
+  const auto elements = [this](std::size_t i) { return parameters_[i].numel(); };
+  const auto is_small = [&](std::size_t i) { return elements(i) > 0 && elements(i) <= most; };
+  const auto end = std::stable_partition(members.begin(), members.end(), is_small);
+  if (end - members.begin() < kFewestJoined) return;
+  std::stable_partition(members.begin(), end, [&](std::size_t i) { return elements(i) % kLine == 0; });
+  const std::vector<std::size_t> joined(members.begin(), end);
   std::vector<Tensor> tensors;
-  std::for_each(members.begin(), end, [&](std::size_t i) { tensors.push_back(parameters_[i]); });
-  cohort.joined.reset(new Joined{adjoint::detail::JoinedCells(tensors), {}});
+  for (const std::size_t i : joined) tensors.push_back(parameters_[i]);
+  const auto made = std::make_shared<Joined>(tensors);
   for (std::size_t s = 0; s < state_names_.size(); ++s) {
-    tensors.clear();
-    std::for_each(members.begin(), end, [&](std::size_t i) { tensors.push_back(states_[i][s]); });
-    cohort.joined->state.push_back(cell(adjoint::detail::joined(tensors)));
+    for (std::size_t m = 0; m < joined.size(); ++m) tensors[m] = states_[joined[m]][s];
+    made->state.push_back(cell(adjoint::detail::joined(tensors)));
   }
-  std::for_each(members.begin(), end, [this](std::size_t i) { states_[i].clear(); });
+  for (const std::size_t i : joined) states_[i].clear();
+  cohort.joined = made;
 }
 
-/// The states of parameters that are updated together, one after the other.
-Tensor Optimizer::joined_state(const Cohort& cohort, std::size_t member, std::size_t state) const {
-  std::int64_t offset = 0;
-  for (std::size_t m = 0; m < member; ++m) offset += parameters_[cohort.members[m]].numel();
-  const Tensor& parameter = parameters_[cohort.members[member]];
-  return reshape(narrow(cohort.joined->state[state], 0, offset, parameter.numel()), parameter.shape());
-}
-
-/// Takes that back. The parameters have the values that they had.
-void Optimizer::part(Cohort& cohort) {
-  cohort.is_settled = false;
+/// Puts the states of parameters that are updated together where those of others are.
+void Optimizer::split_states(const Cohort& cohort, std::vector<std::vector<Tensor>>& states) const {
   if (!cohort.joined) return;
-  for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m)
-    for (std::size_t s = 0; s < state_names_.size(); ++s)
-      states_[cohort.members[m]].push_back(cell(joined_state(cohort, m, s)));
+  std::int64_t offset = 0;
+  for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m) {
+    const Tensor& parameter = parameters_[cohort.members[m]];
+    for (const Tensor& state : cohort.joined->state)
+      states[cohort.members[m]].push_back(reshape(narrow(state, 0, offset, parameter.numel()), parameter.shape()));
+    offset += parameter.numel();
+  }
+}
+
+/// From now on they are updated one by one, until others are joined. The parameters keep their values.
+void Optimizer::part(Cohort& cohort) {
+  split_states(cohort, states_);
+  if (cohort.joined)
+    for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m)
+      for (Tensor& state : states_[cohort.members[m]]) state = cell(state);
   cohort.joined.reset();
+  cohort.is_settled = false;
 }
 
 void Optimizer::step() {
@@ -210,13 +215,10 @@ void Optimizer::zero_grad() {
 StateDict Optimizer::state_dict() const {
   std::vector<Tensor> steps(parameters_.size());
   std::vector<std::vector<Tensor>> states = states_;
-  for (const Cohort& cohort : cohorts_)
-    for (std::size_t m = 0; m < cohort.members.size(); ++m) {
-      const std::size_t i = cohort.members[m];
-      steps[i] = cohort.step.detach();
-      for (std::size_t s = states[i].size(); s < state_names_.size(); ++s)
-        states[i].push_back(joined_state(cohort, m, s));
-    }
+  for (const Cohort& cohort : cohorts_) {
+    for (const std::size_t i : cohort.members) steps[i] = cohort.step.detach();
+    split_states(cohort, states);
+  }
   std::vector<StateDict::value_type> entries;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string prefix = std::to_string(i) + ".";

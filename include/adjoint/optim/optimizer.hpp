@@ -92,7 +92,7 @@ class ADJOINT_API Optimizer {
   };
   void join(Cohort& cohort);
   void part(Cohort& cohort);
-  Tensor joined_state(const Cohort& cohort, std::size_t member, std::size_t state) const;
+  void split_states(const Cohort& cohort, std::vector<std::vector<Tensor>>& states) const;
   void require_lr(double lr) const;
   void require_group(const char* function, std::size_t group) const;
 
