@@ -22,7 +22,10 @@ using k::Source;
 
 namespace {
 
-constexpr auto kFloat = static_cast<int>(ad::Dtype::float32);
+template <class T>
+constexpr ad::Dtype kDtype = sizeof(T) == 4 ? ad::float32 : ad::float64;
+template <class T>
+constexpr auto kOwn = static_cast<int>(kDtype<T>);  // in tables
 
 std::vector<const k::Table*> tables() {
   std::vector<const k::Table*> all;
@@ -31,17 +34,33 @@ std::vector<const k::Table*> tables() {
   return all;
 }
 
-bool same(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+template <class T>
+bool same(T a, T b) {
+  return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
+}
 
 /// Numbers of all sizes, special ones among them.
-std::vector<float> numbers(std::size_t count, unsigned seed) {
+template <class T>
+std::vector<T> numbers(std::size_t count, unsigned seed) {
+  constexpr bool single = sizeof(T) == 4;
   std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator) * std::exp2(3.0f * normal(generator));
-  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  const float special[] = {0.0f, -0.0f, infinity, -infinity, nan, 1e-42f, -1e-42f, 88.8f, -104.0f, 1.0f, -1.0f, 3e38f};
-  for (const float value : special) values[generator() % count] = value;
+  std::normal_distribution<T> normal;
+  std::vector<T> values(count);
+  for (T& value : values) value = normal(generator) * std::exp2(T{3} * normal(generator));
+  using Limits = std::numeric_limits<T>;
+  const T special[] = {T{0},
+                       T{-0.0},
+                       Limits::infinity(),
+                       -Limits::infinity(),
+                       Limits::quiet_NaN(),
+                       Limits::denorm_min() * 700,
+                       -Limits::denorm_min() * 700,
+                       T(single ? 88.8 : 709.9),
+                       T(single ? -104 : -745.2),
+                       T{1},
+                       T{-1},
+                       Limits::max() / 2};
+  for (const T value : special) values[generator() % count] = value;
   return values;
 }
 
@@ -61,25 +80,26 @@ constexpr auto kBool = static_cast<int>(ad::Dtype::bool_);
 constexpr auto kStrip = static_cast<int>(Source::strip), kMemory = static_cast<int>(Source::memory),
                kSingle = static_cast<int>(Source::single);
 
-/// Checks a function's links against its kernel, for operands of floats, or of bools where `bools` says so. `sources`:
+/// Checks a function's links against its kernel, for operands T, or of bools where `bools` says so. `sources`:
 /// where they are; those beyond `count` are not there.
+template <class T>
 void check_links(const k::Links& links, void (*const (&functions)[2])(), k::TileKernel kernel, int count,
                  const int (&sources)[3], const bool (&bools)[3], bool gives_bool) {
   const auto n = static_cast<std::size_t>(4 * links.strip);
   const auto strip = static_cast<std::size_t>(links.strip);
-  const std::vector<float> first = numbers(n, 1);
-  std::vector<float> floats[3];
+  const std::vector<T> first = numbers<T>(n, 1);
+  std::vector<T> floats[3];
   std::vector<unsigned char> bytes[3];
   const void* at[3];
   for (int i = 0; i < count; ++i) {
-    const std::vector<float> own = sources[i] == kStrip ? first : numbers(n, static_cast<unsigned>(i) + 2);
+    const std::vector<T> own = sources[i] == kStrip ? first : numbers<T>(n, static_cast<unsigned>(i) + 2);
     floats[i] = own;
-    for (const float value : own) bytes[i].push_back(value > 0 ? (value > 1 ? 1 : 200) : 0);
+    for (const T value : own) bytes[i].push_back(value > 0 ? (value > 1 ? 1 : 200) : 0);
     if (sources[i] == kSingle) floats[i].assign(n, own[0]);
     at[i] = bools[i] ? static_cast<const void*>(bytes[i].data()) : floats[i].data();
   }
   // What is in the strip: the first numbers plus -0, or whether they are above 0.
-  const float zero = 0.0f, negative_zero = -0.0f;
+  const T zero{0}, negative_zero{-0.0};
   bool strip_of_bools = false;
   for (int i = 0; i < count; ++i) strip_of_bools |= sources[i] == kStrip && bools[i];
   const Link take = strip_of_bools ? link_to(links.tile[static_cast<int>(k::Tile::gt)][kMemory][kSingle][0],
@@ -87,7 +107,7 @@ void check_links(const k::Links& links, void (*const (&functions)[2])(), k::Tile
                                    : link_to(links.tile[static_cast<int>(k::Tile::add)][kMemory][kSingle][0],
                                              first.data(), &negative_zero, nullptr);
   const Link last = link_to(links.last, nullptr, nullptr, nullptr);
-  std::vector<float> found(n), handed(n), expected(n);
+  std::vector<T> found(n), handed(n), expected(n);
   std::vector<unsigned char> found_bools(n), handed_bools(n), expected_bools(n);
   // Once written, and once handed on to a link that writes.
   const Link written[] = {
@@ -118,10 +138,10 @@ void check_links(const k::Links& links, void (*const (&functions)[2])(), k::Tile
 
 }  // namespace
 
-TEST_CASE("a link gives the bits of its kernel, wherever its operands are") {
+TEST_CASE_TEMPLATE("a link gives the bits of its kernel, wherever its operands are", T, float, double) {
   for (const k::Table* table : tables()) {
     CAPTURE(table->name);
-    const k::Links& links = table->links();
+    const k::Links& links = table->links(kDtype<T>);
     REQUIRE(k::kLanes % links.strip == 0);
     int linked = 0;
     for (int x = 0; x < k::kSourceCount; ++x)
@@ -132,47 +152,49 @@ TEST_CASE("a link gives the bits of its kernel, wherever its operands are") {
           if (!links.tile[tile][x][y][1]) continue;
           CAPTURE(tile);
           ++linked;
-          const bool logical = !table->tile[tile][kFloat];
+          const bool logical = !table->tile[tile][kOwn<T>];
           const bool bools[] = {logical, logical, false};
           const bool unary = tile < static_cast<int>(k::Tile::add) || tile >= static_cast<int>(k::Tile::logical_not);
           const int sources[] = {x, y, kMemory};
-          check_links(links, links.tile[tile][x][y], table->tile[tile][logical ? kBool : kFloat], unary ? 1 : 2,
-                      sources, bools, tile >= static_cast<int>(k::Tile::eq));
+          check_links<T>(links, links.tile[tile][x][y], table->tile[tile][logical ? kBool : kOwn<T>], unary ? 1 : 2,
+                         sources, bools, tile >= static_cast<int>(k::Tile::eq));
         }
         if (y == 0 && links.from_bool[x][0][1])
-          check_links(links, links.from_bool[x][0], table->cast[kBool][kFloat], 1, {x, y, y}, {true, false, false},
-                      false);
+          check_links<T>(links, links.from_bool[x][0], table->cast[kBool][kOwn<T>], 1, {x, y, y}, {true, false, false},
+                         false);
         for (int z = 0; z < k::kSourceCount; ++z) {
           if (!links.where[x][y][z][1]) continue;
           CAPTURE(z);
           ++linked;
-          check_links(links, links.where[x][y][z], table->tile[static_cast<int>(k::Tile::where)][kFloat], 3, {x, y, z},
-                      {true, false, false}, false);
+          check_links<T>(links, links.where[x][y][z], table->tile[static_cast<int>(k::Tile::where)][kOwn<T>], 3,
+                         {x, y, z}, {true, false, false}, false);
         }
       }
     CHECK(linked > 150);
   }
 }
 
-TEST_CASE("exp's link where some elements are hidden by large negative numbers") {
+TEST_CASE_TEMPLATE("exp's link where some elements are hidden by large negative numbers", T, float, double) {
   for (const k::Table* table : tables()) {
     CAPTURE(table->name);
-    const k::Links& links = table->links();
-    std::vector<float> x(1024);
+    const k::Links& links = table->links(kDtype<T>);
+    std::vector<T> x(1024);
     std::mt19937 generator(5);
-    std::normal_distribution<float> normal;
-    const float infinity = std::numeric_limits<float>::infinity();
-    const float hidden[] = {-1e9f, -infinity, -104.5f, -105.5f, -104.0f, -103.9f, std::nanf("")};
+    std::normal_distribution<T> normal;
+    const T infinity = std::numeric_limits<T>::infinity();
+    const T zero = sizeof(T) == 4 ? T(-104) : T(-746);  // where exp becomes 0
+    const T hidden[] = {
+        T(-1e9), -infinity, zero - T(0.5), zero - T(1.5), zero, zero + T(0.1), std::numeric_limits<T>::quiet_NaN()};
     for (std::size_t i = 0; i < x.size(); ++i)
-      x[i] = i % 3 == 0 ? hidden[generator() % (i < 512 ? 4 : 7)] : normal(generator) * 20;
-    std::vector<float> found(x.size()), expected(x.size());
+      x[i] = i % 3 == 0 ? hidden[generator() % (i < 512 ? 4 : 7)] : normal(generator) * (sizeof(T) == 4 ? 20 : 160);
+    std::vector<T> found(x.size()), expected(x.size());
     const Link chain[] = {
         link_to(links.tile[static_cast<int>(k::Tile::exp)][kMemory][0][1], x.data(), nullptr, found.data()),
         link_to(links.last, nullptr, nullptr, nullptr)};
     links.run(1024, chain);
     for (std::size_t i = 0; i < x.size(); i += k::kTile) {
       const void* inputs[] = {x.data() + i};
-      table->tile[static_cast<int>(k::Tile::exp)][kFloat](k::kTile, inputs, expected.data() + i);
+      table->tile[static_cast<int>(k::Tile::exp)][kOwn<T>](k::kTile, inputs, expected.data() + i);
     }
     bool all = true;
     for (std::size_t i = 0; i < x.size(); ++i) all &= same(found[i], expected[i]);
@@ -180,13 +202,13 @@ TEST_CASE("exp's link where some elements are hidden by large negative numbers")
   }
 }
 
-TEST_CASE("a value in a buffer of one strip is overwritten by the next") {
+TEST_CASE_TEMPLATE("a value in a buffer of one strip is overwritten by the next", T, float, double) {
   for (const k::Table* table : tables()) {
     CAPTURE(table->name);
-    const k::Links& links = table->links();
+    const k::Links& links = table->links(kDtype<T>);
     const auto n = static_cast<std::size_t>(3 * links.strip);
-    const std::vector<float> x = numbers(n, 3);
-    std::vector<float> own(static_cast<std::size_t>(links.strip) + 1, 7.0f), result(n);
+    const std::vector<T> x = numbers<T>(n, 3);
+    std::vector<T> own(static_cast<std::size_t>(links.strip) + 1, T{7}), result(n);
     const auto& mul = links.tile[static_cast<int>(k::Tile::mul)];
     Link square = link_to(mul[kMemory][kMemory][1], x.data(), x.data(), own.data());
     square.mask_to = 0;
@@ -197,42 +219,43 @@ TEST_CASE("a value in a buffer of one strip is overwritten by the next") {
     bool all = true;
     for (std::size_t i = 0; i < n; ++i) all &= same(result[i], x[i] * x[i] * x[i]);
     CHECK(all);
-    CHECK(own.back() == 7.0f);
+    CHECK(own.back() == T{7});
   }
 }
 
-TEST_CASE("a link reduces a row as reduce_rows does, and adds to columns as accumulate does") {
+TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to columns as accumulate does", T, float,
+                   double) {
   for (const k::Table* table : tables()) {
     CAPTURE(table->name);
-    const k::Links& links = table->links();
+    const k::Links& links = table->links(kDtype<T>);
     for (const int kind :
          {static_cast<int>(k::Reduce::sum), static_cast<int>(k::Reduce::max), static_cast<int>(k::Reduce::min)}) {
       CAPTURE(kind);
       for (const std::int64_t n : {128, 129, 200, 1000, 1024, 1025, 1100, 2048, 3000, 5200, 65536})
         for (const bool special : {false, true}) {
           CAPTURE(n);
-          std::vector<float> x = numbers(static_cast<std::size_t>(n), static_cast<unsigned>(n));
+          std::vector<T> x = numbers<T>(static_cast<std::size_t>(n), static_cast<unsigned>(n));
           if (!special)
-            for (float& value : x)
-              if (!(std::fabs(value) < 1e30f)) value = 0.5f;
+            for (T& value : x)
+              if (!(std::fabs(value) < T(1e30))) value = T(0.5);
           const k::Links::Reduction& reduction = links.reduce[kind];
           const auto lanes = static_cast<std::size_t>((n / k::kLaneBlock + 1) * k::kLanes);
-          std::vector<float> memory(lanes + 16);
-          auto* aligned = reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+          std::vector<T> memory(lanes + 16);
+          auto* aligned = reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
           reduction.start(n, aligned);
           const std::int64_t done = n / links.strip * links.strip;
-          std::vector<float> columns(x.size(), 3.0f), expected_columns = columns, begun(x.size());
+          std::vector<T> columns(x.size(), T{3}), expected_columns = columns, begun(x.size());
           const Link chain[] = {link_to(reduction.link[1], x.data(), nullptr, aligned),
                                 link_to(reduction.column[0][0], nullptr, nullptr, columns.data()),
                                 link_to(reduction.column[0][1], nullptr, nullptr, begun.data()),
                                 link_to(links.last, nullptr, nullptr, nullptr)};
           links.run(done, chain);
           reduction.add_rest(n, done, x.data() + done, aligned);
-          float found = 0, expected = 0;
+          T found = 0, expected = 0;
           reduction.finish(n, aligned, &found);
-          table->reduce_rows[kind][kFloat](1, n, x.data(), n, &expected);
+          table->reduce_rows[kind][kOwn<T>](1, n, x.data(), n, &expected);
           CHECK(same(found, expected));
-          table->accumulate[kind][kFloat](done, x.data(), expected_columns.data());
+          table->accumulate[kind][kOwn<T>](done, x.data(), expected_columns.data());
           bool all = true;
           for (std::size_t i = 0; i < static_cast<std::size_t>(done); ++i)
             all &= same(columns[i], expected_columns[i]) && same(begun[i], x[i]);
@@ -249,7 +272,8 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
                                    const Tensor& index) {
   std::mt19937 generator(seed);
   const auto below = [&](std::size_t limit) { return generator() % limit; };
-  using Unary = Tensor (*)(const Tensor&);
+  const ad::Dtype own = x.dtype(), other = own == ad::float32 ? ad::float64 : ad::float32;
+  using Unary = std::function<Tensor(const Tensor&)>;
   const Unary unary[] = {ad::abs,
                          ad::exp,
                          ad::expm1,
@@ -268,7 +292,8 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
                          ad::atan,
                          [](const Tensor& y) { return -y; },
                          [](const Tensor& y) { return ad::log(ad::abs(y)); },
-                         [](const Tensor& y) { return y.to(ad::float64).to(ad::float32); }};
+                         [=](const Tensor& y) { return y.to(other).to(own); },
+                         [=](const Tensor& y) { return (ad::exp(-ad::abs(y.to(other))) * 2.0).to(own); }};
   std::vector<Tensor> full = {x}, rows = {column}, bools = {x > 0.0, (x + weight).to(ad::bool_)};
   std::vector<Tensor> results;
   for (int i = 0; i < 24; ++i) {
@@ -294,7 +319,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
         full.push_back(below(2) ? ad::where(p, a, -1.0) : ad::where(p, 0.0, a));
         break;
       case 14:
-        full.push_back(below(2) ? ad::where(p, r, a) : p.to(ad::float32) * a);
+        full.push_back(below(2) ? ad::where(p, r, a) : p.to(own) * a);
         break;
       case 15:
         bools.push_back(below(2) ? a <= r : a == b);
@@ -303,7 +328,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
         rows.push_back(ad::gather(below(2) ? (a - r) * 0.5 : ad::where(p, a, x), 1, index));
         break;
       case 20:
-        full.push_back(ad::scatter_add(below(2) ? a * 0.5 : ad::zeros({x.size(0), x.size(1)}), 1, index, r));
+        full.push_back(ad::scatter_add(below(2) ? a * 0.5 : ad::zeros({x.size(0), x.size(1)}, own), 1, index, r));
         break;
       case 19: {
         const Tensor y = ad::exp(a) + r;
@@ -345,7 +370,7 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
 
 }  // namespace
 
-TEST_CASE("random programs on groups that are large enough for chains") {
+TEST_CASE_TEMPLATE("random programs on groups that are large enough for chains", T, float, double) {
   for (const ad::Shape& shape : {ad::Shape{128, 128}, ad::Shape{70, 130}, ad::Shape{20, 1000}, ad::Shape{3, 5000},
                                  ad::Shape{130, 64}, ad::Shape{9, 1024}, ad::Shape{40, 300}}) {
     CAPTURE(shape);
@@ -353,8 +378,8 @@ TEST_CASE("random programs on groups that are large enough for chains") {
     for (unsigned seed = 0; seed < 24; ++seed) {
       CAPTURE(seed);
       ad::manual_seed(seed);
-      const Tensor x = ad::randn({rows, length}), weight = ad::randn({length}), column = ad::randn({rows, 1}),
-                   index = ad::randint(0, length, {rows, 1});
+      const Tensor x = ad::randn({rows, length}, kDtype<T>), weight = ad::randn({length}, kDtype<T>),
+                   column = ad::randn({rows, 1}, kDtype<T>), index = ad::randint(0, length, {rows, 1});
       ad::eval(x, weight, column, index);
       std::vector<Tensor> alone;
       {
@@ -369,8 +394,8 @@ TEST_CASE("random programs on groups that are large enough for chains") {
         REQUIRE(together.size() == alone.size());
         for (std::size_t i = 0; i < alone.size(); ++i) {
           CAPTURE(i);
-          const std::vector<float> a = alone[i].to(ad::float32).to_vector<float>(),
-                                   b = together[i].to(ad::float32).to_vector<float>();
+          const std::vector<T> a = alone[i].to(kDtype<T>).template to_vector<T>(),
+                               b = together[i].to(kDtype<T>).template to_vector<T>();
           REQUIRE(a.size() == b.size());
           bool all = true;
           for (std::size_t e = 0; e < a.size(); ++e) all &= same(a[e], b[e]);

@@ -19,22 +19,24 @@ constexpr int kWorkOfFunction = 8;
 
 }  // namespace
 
-/// Calls visit(first, last) for instructions, one after another, that can be a chain.
+/// Calls visit(first, last, strip) for instructions, one after another, that can be a chain; `strip` is the dtype of
+/// what is in registers.
 template <class Visit>
 void Planner::for_chains(const Visit& visit) {
   if (program_->rows_ * program_->length_ < kFewestElements) return;
   const auto& instructions = program_->instructions_;
   const auto count = static_cast<int>(instructions.size());
   for (int first = 0, last = 0; first < count; first = std::max(last, first + 1)) {
+    Dtype strip = bool_;  // any
     last = first;
-    while (last < count && can_be_linked(last, first)) ++last;
-    if (last - first > 1) visit(first, last);
+    while (last < count && can_be_linked(last, first, strip)) ++last;
+    if (last - first > 1) visit(first, last, strip == bool_ ? float32 : strip);
   }
 }
 
 /// Lets instructions follow those whose results they read, within chains: it is in registers then.
 void Planner::order_chains() {
-  for_chains([&](int first, int last) { order_chain(first, last); });
+  for_chains([&](int first, int last, Dtype) { order_chain(first, last); });
 }
 void Planner::order_chain(int first, int last) {
   Instruction* const chain = program_->instructions_.data() + first;
@@ -77,7 +79,7 @@ void Planner::order_chain(int first, int last) {
 void Planner::find_chains() {
   // While the chain that takes longest is computed, memory is idle: then comes what others will read.
   int longest = kNone, most = 0;
-  for_chains([&](int first, int last) {
+  for_chains([&](int first, int last, Dtype) {
     int work = 0;
     for (int i = first; i < last; ++i) {
       const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(i)];
@@ -89,35 +91,48 @@ void Planner::find_chains() {
     if (work > most) longest = first;
     most = std::max(most, work);
   });
-  for_chains(
-      [&](int first, int last) { link_chain(first, last, program_->length_ >= kLongToFetch && first == longest); });
+  for_chains([&](int first, int last, Dtype strip) {
+    link_chain(first, last, strip, program_->length_ >= kLongToFetch && first == longest);
+  });
+}
+
+/// The dtype of an instruction's numbers; bool_: it has only bools.
+Dtype Planner::strip_of(const Instruction& instruction) const {
+  const Node& node = *nodes_[instruction.member];
+  return node.dtype == bool_ ? node.input(instruction.inputs - 1)->dtype : node.dtype;
 }
 
 /// The functions that compute an instruction of these operands; null: there are none.
-Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const Source* operands) const {
-  const kernels::Links& links = kernels::table().links();
+Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const Source* operands, Dtype strip) const {
+  const kernels::Links& links = kernels::table().links(strip);
   const Node& node = *nodes_[instruction.member];
   const auto kernel = node.operation->kernel;
   const int x = static_cast<int>(operands[0]), y = static_cast<int>(operands[1]), z = static_cast<int>(operands[2]);
   const Dtype last = node.input(instruction.inputs - 1)->dtype;
   LinkFunctions functions = nullptr;
   if (node.operation->execute == execute_cast) {
-    if (last == bool_ && node.dtype == float32) functions = links.from_bool[x][0];
+    if (last == bool_ && node.dtype == strip) functions = links.from_bool[x][0];
   } else if (node.operation->execute == execute_elementwise) {
     const auto tile = static_cast<Tile>(kernel);
     const bool is_logical = tile >= Tile::logical_and && tile <= Tile::logical_not;
-    if (last != (is_logical ? bool_ : float32)) return nullptr;
+    if (is_logical ? last != bool_ : last != strip || strip == bool_) return nullptr;
     functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
   }
   return functions && functions[0] ? functions : nullptr;
 }
 
-/// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one.
-bool Planner::can_be_linked(int at, int first) {
+/// Whether an instruction can be one of a chain that begins at `first` and has all from there to this one. `strip`:
+/// what those there have in registers, with which this one is counted if it can; bool_: either of float32 and float64.
+bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   using Kind = Instruction::Kind;
   const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(at)];
-  if (instruction.member == kNone) return false;
+  const bool elementwise = instruction.kind == Kind::tile || instruction.kind == Kind::rows;
+  const bool reduces = instruction.kind == Kind::reduce || instruction.kind == Kind::column;
+  if (instruction.member == kNone || (!elementwise && !reduces)) return false;
   const Node& node = *nodes_[instruction.member];
+  const Dtype own = strip_of(instruction);
+  if (own != bool_ && own != float32 && own != float64) return false;
+  if (own != bool_ && strip != bool_ && own != strip) return false;
   Source operands[3] = {};
   bool any_single = false;
   for (int k = 0; k < instruction.inputs; ++k) {
@@ -131,40 +146,94 @@ bool Planner::can_be_linked(int at, int first) {
     for (int before = first; before < at; ++before)
       if (program_->instructions_[static_cast<std::size_t>(before)].output == instruction.input[k]) return false;
   }
-  switch (instruction.kind) {
-    case Kind::tile:
-    case Kind::rows:
-      // Only one operand of three is taken from the strip.
-      if (instruction.inputs == 3 && instruction.input[1] == instruction.input[2]) return false;
-      return !value(instruction.output).per_row && links_of(instruction, operands);
-    case Kind::reduce:
-    case Kind::column:
-      return node.dtype == float32 && node.input(0)->dtype == float32 &&
-             kernels::table().links().reduce[node.operation->kernel].start && !any_single &&
-             program_->length_ >= 2 * kernels::kLanes;
-    default:
+  const Dtype joined = own == bool_ ? strip : own;
+  // Only one operand of three is taken from the strip.
+  const bool twice = instruction.inputs == 3 && instruction.input[1] == instruction.input[2];
+  const bool can = elementwise ? !twice && !value(instruction.output).per_row && links_of(instruction, operands, joined)
+                               : own != bool_ && node.input(0)->dtype == own && !any_single &&
+                                     kernels::table().links(own).reduce[node.operation->kernel].start &&
+                                     program_->length_ >= 2 * kernels::kLanes;
+  if (can) strip = joined;
+  return can;
+}
+
+/// Whether an instruction and the next one of a chain, which ends at `last`, are one link. `strip`: the value in the
+/// strip before.
+bool Planner::find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pair) {
+  using Kind = Instruction::Kind;
+  if (at + 1 >= last) return false;
+  const Instruction* const both = program_->instructions_.data() + at;
+  const std::int16_t made = both[0].output;
+  if (value(made).place != Place::buffer || last_use_[made] != at + 1) return false;
+  int tile[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    if (i == 1 && both[i].kind == Kind::reduce) continue;
+    const Node& node = *nodes_[both[i].member];
+    tile[i] = node.operation->kernel - static_cast<int>(Tile::add);
+    if ((both[i].kind != Kind::tile && both[i].kind != Kind::rows) || both[i].inputs != 2 || node.dtype != dtype ||
+        node.operation->execute != execute_elementwise || tile[i] < 0 || tile[i] >= kernels::kPairTiles)
       return false;
   }
+  const auto is_symmetric = [](int i) {
+    return i + static_cast<int>(Tile::add) == static_cast<int>(Tile::add) ||
+           i + static_cast<int>(Tile::add) == static_cast<int>(Tile::mul);
+  };
+  int side = both[1].input[0] == made ? 0 : 1;
+  const bool reduces = both[1].kind == Kind::reduce;
+  pair.input[0] = both[0].input[0];
+  pair.input[1] = both[0].input[1];
+  pair.input[2] = reduces ? kNone : both[1].input[1 - side];
+  if (pair.input[2] == made) return false;
+  for (int k = 0; k < 3; ++k) {
+    pair.operands[k] = pair.input[k] == kNone || pair.input[k] == strip ? Source::strip
+                       : program_->is_one_for_row(value(pair.input[k])) ? Source::single
+                                                                        : Source::memory;
+  }
+  if (is_symmetric(tile[0]) && pair.operands[0] > pair.operands[1]) {
+    std::swap(pair.input[0], pair.input[1]);
+    std::swap(pair.operands[0], pair.operands[1]);
+  }
+  const kernels::Links& links = kernels::table().links(dtype);
+  const auto [x, y, z] = pair.operands;
+  const auto index = [](Source source) { return static_cast<int>(source); };
+  if (reduces) {
+    const int kernel = nodes_[both[1].member]->operation->kernel;
+    pair.functions = &links.reduce[kernel].pair[tile[0]][index(x)][index(y)];
+  } else {
+    if (is_symmetric(tile[1])) side = 0;
+    pair.functions = links.pair[tile[0]][tile[1]][side][index(x)][index(y)][index(z)];
+  }
+  return pair.functions[0] != nullptr;
 }
 
 /// Makes the links of a chain. `fetch`: it also brings into the cache what others read and write.
-void Planner::link_chain(int first, int last, bool fetch) {
+void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   using Kind = Instruction::Kind;
   Program& p = *program_;
-  const kernels::Links& links = kernels::table().links();
+  const kernels::Links& links = kernels::table().links(dtype);
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {};
-  Program::Chain chain{static_cast<std::int16_t>(first), static_cast<std::int16_t>(last),
-                       static_cast<std::int16_t>(p.links_.size()), 0, false};
+  Program::Chain chain{static_cast<std::int16_t>(first),
+                       static_cast<std::int16_t>(last),
+                       static_cast<std::int16_t>(p.links_.size()),
+                       0,
+                       false,
+                       dtype,
+                       &links};
   int strip = kNone, reductions = 0;
+  LinkedPair pair;
   for (int i = first; i < last; ++i) {
-    const Instruction& instruction = p.instructions_[at(i)];
-    for (int k = 0; k < instruction.inputs; ++k) {
-      const std::int16_t input = instruction.input[k];
-      if (input != strip) written[input] = true;
-      chain.by_row |= value(input).per_row;
+    const bool is_pair = find_pair(i, last, strip, dtype, pair);
+    const int inputs = is_pair ? 3 : p.instructions_[at(i)].inputs;
+    const std::int16_t* const input = is_pair ? pair.input : p.instructions_[at(i)].input;
+    for (int k = 0; k < inputs; ++k) {
+      if (input[k] == kNone) continue;
+      if (input[k] != strip) written[input[k]] = true;
+      chain.by_row |= value(input[k]).per_row;
     }
+    if (is_pair) value(p.instructions_[at(i++)].output).local = true;
+    const Instruction& instruction = p.instructions_[at(i)];
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
       strip = instruction.input[0];
       reductions += instruction.kind == Kind::reduce;
@@ -176,10 +245,10 @@ void Planner::link_chain(int first, int last, bool fetch) {
     output.local = output.place == Place::buffer && last_use_[strip] < last;
     written[strip] |= !output.local;
   }
-  p.reductions_ = std::max(p.reductions_, reductions);
+  p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * p.lanes_bytes(dtype));
   const auto fetch_for_later = [&](std::int16_t index) {
     const Value& v = value(index);
-    if (v.place != Place::memory || v.per_row || v.element != sizeof(float) || v.row_bytes == 0) return;
+    if (v.place != Place::memory || v.per_row || v.element != size_of(dtype) || v.row_bytes == 0) return;
     int user = 0;  // the first
     const auto uses = [&](const Instruction& instruction) {
       const std::int16_t* const end = instruction.input + instruction.inputs;
@@ -197,10 +266,26 @@ void Planner::link_chain(int first, int last, bool fetch) {
   }
   strip = kNone;
   for (int i = first; i < last; ++i) {
-    const Instruction& instruction = p.instructions_[at(i)];
-    const int kernel = nodes_[instruction.member]->operation->kernel;
     Program::ChainLink& link = p.links_.emplace_back();
     link = {nullptr, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0};
+    if (find_pair(i, last, strip, dtype, pair)) {
+      for (int k = 0; k < 3; ++k)
+        if (pair.operands[k] != Source::strip) link.value[k] = pair.input[k];
+      const Instruction& second = p.instructions_[at(++i)];
+      strip = second.output;
+      if (second.kind == Kind::reduce) {
+        link.function = pair.functions[0];
+        link.reduction = &links.reduce[nodes_[second.member]->operation->kernel];
+        link.output = second.output;
+        strip = second.input[0];
+      } else {
+        link.function = pair.functions[written[strip]];
+        if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+      }
+      continue;
+    }
+    const Instruction& instruction = p.instructions_[at(i)];
+    const int kernel = nodes_[instruction.member]->operation->kernel;
     Source operands[3] = {};
     for (int k = 0; k < instruction.inputs; ++k) {
       const std::int16_t input = instruction.input[k];
@@ -224,7 +309,7 @@ void Planner::link_chain(int first, int last, bool fetch) {
       continue;
     }
     strip = instruction.output;
-    link.function = links_of(instruction, operands)[written[strip]];
+    link.function = links_of(instruction, operands, dtype)[written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
   p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});

@@ -29,7 +29,8 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   program.late_ = late;
   Program::for_lists(program, [](auto& list) { list.clear(); });
   program.columns_bytes_ = program.rows_of_many_bytes_ = 0;
-  program.buffers_ = program.local_buffers_ = program.reductions_ = 0;
+  program.buffers_ = program.local_buffers_ = 0;
+  program.lanes_bytes_ = 0;
   widest_ = 1;
   period_ = 1;
   if (!prepare()) return false;

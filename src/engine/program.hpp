@@ -102,6 +102,8 @@ class Program {
     std::int16_t first, last;  // of instructions_
     std::int16_t first_link, last_link;
     bool by_row;  // else on the whole block
+    Dtype dtype;  // of the strip: float32 or float64
+    const kernels::Links* links;
   };
   struct ChainLink {
     void (*function)();
@@ -116,8 +118,8 @@ class Program {
    public:
     /// `base`: where each value is. `scratch` has chain_bytes().
     Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
-           std::byte* partial) noexcept;
-    /// On a block of rows.
+           std::byte* partial, std::int64_t first_row) noexcept;
+    /// On a block of rows, which follow those that it was called for before.
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
@@ -128,17 +130,15 @@ class Program {
 
     const Program& program_;
     const Binding& binding_;
-    const kernels::Links* kernels_;
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
-    std::int64_t lanes_bytes_;  // of a reduction
-    std::uint64_t bound_ = 0;   // chains whose links are
     kernels::Link links_[kMostLinks];
     /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
     /// with null; its links that reduce, at its first link, and end with kNone.
     struct Move {
       const std::byte** address;
       std::int64_t step;
+      const std::byte* first;  // in a buffer, where a block begins; null: in memory
     };
     Move moves_[4 * kMostLinks];
     std::int16_t reducing_[kMostLinks];
@@ -179,6 +179,10 @@ class Program {
   /// What a thread needs for a block.
   std::int64_t block_bytes() const noexcept { return buffer_bytes_ * buffers_ + chain_bytes(); }
   std::int64_t chain_bytes() const noexcept;
+  /// Of one reduction in a chain.
+  std::int64_t lanes_bytes(Dtype strip) const noexcept {
+    return (length_ / kernels::kLaneBlock + 1) * kernels::kLanes * static_cast<std::int64_t>(size_of(strip));
+  }
   template <bool is_long>  // is_long_
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
                std::byte* partial) const;
@@ -225,7 +229,7 @@ class Program {
   bool row_major_ = true;
   bool closed_ = false;
   int buffers_ = 0, local_buffers_ = 0;
-  int reductions_ = 0;  // the most of a chain
+  std::int64_t lanes_bytes_ = 0;  // the most of a chain
   MemberBits interior_ = 0;
   Shape memory_shape_;                              // of the group, in the order in memory
   Shape rows_shape_;                                // the dims before a row
@@ -314,14 +318,22 @@ class Planner {
   void find_candidates(int at, const Node& node);
   void place_results();
   using LinkFunctions = void (*const*)();  // [1]: written to memory
-  LinkFunctions links_of(const Instruction& instruction, const kernels::Source* operands) const;
-  bool can_be_linked(int at, int chain_begin);
+  LinkFunctions links_of(const Instruction& instruction, const kernels::Source* operands, Dtype strip) const;
+  Dtype strip_of(const Instruction& instruction) const;
+  /// Two instructions that are one link.
+  struct LinkedPair {
+    LinkFunctions functions;
+    std::int16_t input[3];  // the first one's, and the second one's other one
+    kernels::Source operands[3];
+  };
+  bool find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pair);
+  bool can_be_linked(int at, int chain_begin, Dtype& strip);
   template <class Visit>
   void for_chains(const Visit& visit);
   void order_chains();
   void order_chain(int first, int last);
   void find_chains();
-  void link_chain(int first, int last, bool fetch);
+  void link_chain(int first, int last, Dtype strip, bool fetch);
   void assign_buffers();
   void cut_blocks();
   void find_interior();

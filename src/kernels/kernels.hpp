@@ -99,7 +99,7 @@ struct Table {
   /// What `random` below does, from position `start` = offset + first on.
   void (*random[kRandomCount][kDtypeCount])(std::uint64_t seed, std::uint64_t start, std::int64_t low,
                                             std::int64_t high, std::int64_t n, void* output);
-  const Links& (*links)();  // below
+  const Links& (*links)(Dtype dtype);  // below; float32 or float64
   /// `matmul` below for small products, without a library: float32 and float64, k * n <= kSmallMatmul.
   void (*small_matmul[kDtypeCount])(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix& a, const Matrix& b,
                                     void* c, bool add);
@@ -126,9 +126,11 @@ struct Link {
 /// Where an operand is: in the strip, in memory, or a single element in memory for all.
 enum class Source : std::uint8_t { strip, memory, single, count_ };
 inline constexpr int kSourceCount = static_cast<int>(Source::count_);
+inline constexpr int kPairTiles = 4;  // add, sub, mul and div
 /// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
 inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
-/// One instruction set's links; null where there is none. They give the bits that the kernels of Table give.
+/// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
+/// give.
 struct Links {
   std::int64_t strip;  // elements: a divisor of kLanes
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
@@ -140,9 +142,14 @@ struct Links {
   void (*tile[kTileCount][kSourceCount][kSourceCount][2])();
   void (*where[kSourceCount][kSourceCount][kSourceCount][2])();  // the condition is no single element
   void (*from_bool[kSourceCount][kSourceCount][2])();            // a cast
+  /// Two functions of two operands, of which the second alone reads what the first makes: by these functions, from
+  /// Tile::add on, whether that is the second operand, and where the first one's operands and the other one of the second
+  /// are. Where operands may change places, the first of them is the one with the smaller Source, or what is made.
+  void (*pair[kPairTiles][kPairTiles][2][kSourceCount][kSourceCount][kSourceCount][2])();
   /// For rows of n >= 2 * kLanes elements. The strip is handed on as it is.
   struct Reduction {
     void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to
+    void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, as above
     /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
     void (*start)(std::int64_t n, void* lanes);
     /// Adds elements [done, n), fewer than a strip.

@@ -42,15 +42,16 @@ bool is_small(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const
 // Whether a library reads many rows of which each lies a multiple of half a page behind the one before: they then share
 // a few places of the first-level cache. oneDNN 2.6 without AVX-512 copies such operands only when the other one is
 // large, too; on one Zen 3 core, 256x1024x1024 float32: 45 Gflop/s, ours 82, and 85 where neither operand lies so. With
-// few columns of a it is only whole pages that matter; 1024x256x32: 48, ours 72.
+// few columns of a, of b only whole pages matter; 1024x256x32: 48, ours 72.
 bool shares_cache_lines(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k, const Layout& a, const Layout& b) {
   static const bool has_avx2_at_most = std::strcmp(table().name, "avx2") == 0 && !table("avx512");
   constexpr std::int64_t page = 4096;
   if (!has_avx2_at_most || dtype != float32 || m < 16 || n < 16 || k < 32) return false;
-  const auto is_bad = [k](std::int64_t leading) {
-    return leading * std::int64_t{sizeof(float)} % (k < 64 ? page : page / 2) == 0;
+  const auto lies_at = [](std::int64_t leading, std::int64_t multiple) {
+    return leading * std::int64_t{sizeof(float)} % multiple == 0;
   };
-  return (a.transposed && n < 512 && is_bad(a.leading)) || (!b.transposed && m < 512 && is_bad(b.leading));
+  return (a.transposed && n < 512 && lies_at(a.leading, page / 2)) ||
+         (!b.transposed && m < 512 && lies_at(b.leading, k < 64 ? page : page / 2));
 }
 
 enum class Way { small, packed, library };
