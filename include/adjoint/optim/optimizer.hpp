@@ -15,6 +15,9 @@ namespace adjoint::optim {
 ///
 /// Frozen parameters, which do not require grad, are passed over until they are thawed.
 ///
+/// Small parameters are updated together where the update is elementwise, as those of SGD and Adam are; their values then
+/// lie one after another in one memory. That shows in nothing but the time that a step takes.
+///
 /// An optimizer of one's own derives from this and writes update() as graph code.
 class ADJOINT_API Optimizer {
  public:
