@@ -247,15 +247,26 @@ void execute_cat(Node& node) {
   }
 }
 
+void load_joined(const Node& node, int input_at, std::int64_t first, std::int64_t n, std::byte* to) {
+  const std::size_t element = size_of(node.dtype);
+  for (int k = input_at; n > 0; ++k, first = 0) {
+    const Node& input = *node.input(k);
+    const std::int64_t count = std::min(n, adjoint::numel(input.shape) - first);
+    if (count == 0) continue;
+    const auto* data = static_cast<const std::byte*>(input.value.data);
+    const std::size_t bytes = static_cast<std::size_t>(count) * element;
+    if (is_row_major(input.shape, input.value.strides))
+      std::memcpy(to, data + first * static_cast<std::int64_t>(element), bytes);
+    else kernels::load(element, input.shape, {data, input.value.strides}, first, count, to);
+    to += bytes;
+    n -= count;
+  }
+}
+
 void execute_join(Node& node) {
   node.allocate_value();
-  auto* output = static_cast<std::byte*>(node.value.data);
-  for (int k = 0; k < node.input_count(); ++k) {
-    const Node& input = *node.input(k);
-    if (is_row_major(input.shape, input.value.strides)) std::memcpy(output, input.value.data, input.bytes());
-    else copy_row_major(size_of(node.dtype), input.shape, input.value.data, input.value.strides, output);
-    output += input.bytes();
-  }
+  const std::int64_t elements = adjoint::numel(node.shape);
+  if (elements > 0) load_joined(node, 0, 0, elements, static_cast<std::byte*>(node.value.data));
 }
 
 }  // namespace adjoint::detail
