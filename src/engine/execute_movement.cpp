@@ -253,11 +253,13 @@ void load_joined(const Node& node, int input_at, std::int64_t first, std::int64_
     const Node& input = *node.input(k);
     const std::int64_t count = std::min(n, adjoint::numel(input.shape) - first);
     if (count == 0) continue;
-    const auto* data = static_cast<const std::byte*>(input.value.data);
     const std::size_t bytes = static_cast<std::size_t>(count) * element;
-    if (is_row_major(input.shape, input.value.strides))
+    if (is_row_major(input.shape, input.value.strides)) {
+      const auto* data = static_cast<const std::byte*>(input.value.data);
       std::memcpy(to, data + first * static_cast<std::int64_t>(element), bytes);
-    else kernels::load(element, input.shape, {data, input.value.strides}, first, count, to);
+    } else {
+      kernels::load(element, input.shape, {input.value.data, input.value.strides}, first, count, to);
+    }
     to += bytes;
     n -= count;
   }
