@@ -2,6 +2,9 @@
 
 #include <adjoint/tensor.hpp>
 
+#include <memory>
+#include <vector>
+
 namespace adjoint {
 
 /// Whether operations recorded by this thread are differentiable.
@@ -47,6 +50,31 @@ class ADJOINT_API EagerGuard {
 namespace detail {
 /// Computes everything held and pending of this thread; what an optimizer's step ends with.
 ADJOINT_API void eval_pending();
+
+/// The elements of several tensors of one dtype, each row-major, one after another in one dim. Not differentiable.
+ADJOINT_API Tensor joined(TensorSpan tensors);
+
+class Parts;
+
+/// Cells of one dtype that get their values together, as the parts of one tensor, and lie one after another in its
+/// memory. A cell that is assigned by itself has a memory of its own until the next set_().
+class ADJOINT_API JoinedCells {
+ public:
+  explicit JoinedCells(std::vector<Tensor> cells);
+  ~JoinedCells();
+  JoinedCells(const JoinedCells&) = delete;
+  JoinedCells& operator=(const JoinedCells&) = delete;
+
+  const std::vector<Tensor>& cells() const noexcept;
+  /// Their values, as joined() makes them.
+  Tensor value() const;
+  /// The cells' new values, which they have when the next evaluation has computed them.
+  void set_(const Tensor& value);
+
+ private:
+  Tensor whole_;  // a cell
+  std::unique_ptr<Parts> parts_;
+};
 
 struct ThreadState;
 

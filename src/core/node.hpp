@@ -268,6 +268,8 @@ class Node {
   alignas(8) std::byte inline_value_[8];
 };
 
+class Parts;
+
 /// A named place for a value. Handles use it, its leaves link it (weakly: a graph keeps no cell alive).
 class Cell {
  public:
@@ -298,6 +300,12 @@ class Cell {
   void commit() noexcept;
   /// After a failed evaluation: if it computed the cell's value, or failed to, back to the last one that was committed.
   bool revert() noexcept;
+  /// The value, if any, that commit() will make the cell's.
+  const Node* to_commit() const noexcept { return current_->is_computed() ? current_ : proposed_; }
+  /// A new leaf that shows a computed value from `offset` elements on, for replace().
+  Node* make_leaf(const Value& source, std::int64_t offset, const Strides& strides);
+  /// Makes a computed leaf (whose use it takes over) the cell's value, whatever it was.
+  void replace(Node* leaf) noexcept;
   /// Replaces the leaves by such with the same values that require grad, or do not.
   void set_requires_grad(bool requires_grad);
 
@@ -305,10 +313,12 @@ class Cell {
   static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
   Tensor grad;
+  Parts* parts = nullptr;  // the cells, if any, whose values are parts of this one's (core/parts.hpp)
 
  private:
   Cell() = default;
   bool adopt(Node* source) noexcept;
+  Node* new_leaf(const Node& like);
   Node* make_leaf(Node* source);
 
   std::atomic<std::int32_t> uses_{1}, links_{1};

@@ -30,7 +30,8 @@ class Storage {
   void drop_ref() noexcept {
     if (take_from(refs_, 1) == 1) destroy();
   }
-  bool is_shared() const noexcept { return refs_.load(std::memory_order_acquire) != 1; }
+  bool is_shared() const noexcept { return refs() != 1; }
+  std::int32_t refs() const noexcept { return refs_.load(std::memory_order_acquire); }
   /// A user has a pointer into it: it must never be written again.
   void set_exposed() noexcept { exposed_.store(true, std::memory_order_relaxed); }
   bool is_writable() const noexcept { return !release_ && !exposed_.load(std::memory_order_relaxed); }

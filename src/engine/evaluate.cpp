@@ -1,4 +1,5 @@
 // Computing a graph: order, execute, commit.
+#include "core/parts.hpp"
 #include "core/thread_state.hpp"
 #include "engine/engine.hpp"
 #include "engine/execute.hpp"
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <utility>
 
 namespace adjoint::detail {
@@ -116,6 +118,7 @@ class Evaluation {
   void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
   bool finish_closed(Node* const* nodes, const Program& program);
   void compute(Node& node);
+  void give_parts(Cell& cell) noexcept;
   /// Calls `compute` for nodes, under the eyes of the profile if there is one.
   template <class Compute>
   bool noted(Node* const* nodes, int count, const Repeated& repeated, const Compute& compute) {
@@ -354,6 +357,7 @@ void Evaluation::run() {
   }
   const std::size_t operations = plan_.size();
   plan_.clear();
+  for (Cell* cell : cells_) give_parts(*cell);
   for (Cell* cell : cells_) {
     if (error_) reverted_ |= cell->revert();
     else cell->commit();
@@ -361,6 +365,14 @@ void Evaluation::run() {
   if (state_.pending.empty()) state_.pending_limit = 1024;
   state_.live_bytes = Storage::live_bytes();
   if (profile_ && operations > 0) profile_->evaluation(began_, planned_, operations, state_.replays > replays_);
+}
+
+// The cells whose values are parts of this one's get theirs with it.
+void Evaluation::give_parts(Cell& cell) noexcept try {
+  const Node* whole = cell.parts ? cell.to_commit() : nullptr;
+  if (whole && !error_) cell.parts->follow(*whole);
+} catch (const std::bad_alloc&) {
+  error_ = std::current_exception();
 }
 
 // New values of cells, which nothing in this evaluation reads: when all else is computed, and all memory allocated, so

@@ -65,6 +65,12 @@ struct CatAttributes {
   std::int64_t dim;
 };
 void execute_cat(Node& node);
+/// All inputs in one dim, each row-major.
+void execute_join(Node& node);
+/// n elements of that, from the given one of an input on.
+void load_joined(const Node& node, int input, std::int64_t first, std::int64_t n, std::byte* to);
+/// Whether a computed value is a small part of the memory that it keeps alive.
+bool is_small_part(const Node& node) noexcept;
 /// Whether a reshape or a slice copies its computed input, instead of showing it. False for others.
 bool is_copied(const Node& node);
 /// Whether a node's value is its computed input's, seen in its or another way.

@@ -102,14 +102,18 @@ void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks
   });
 }
 
-// A slice is copied rather than keep alive a storage this many times its size.
-constexpr std::size_t kSliceKeeps = 8;
+// A value is copied rather than keep alive a storage this many times its size.
+constexpr std::size_t kKeeps = 8;
 
-bool is_small_part(const Node& node, const Storage* of) { return of && node.bytes() * kSliceKeeps <= of->bytes(); }
+/// A slice of what is a small part itself is measured by that.
+bool is_small_slice(const Node& node, const Node& input) {
+  const Storage* storage = input.value.storage;
+  return storage && node.bytes() * kKeeps <= (is_small_part(input) ? input.bytes() : storage->bytes());
+}
 
 void copy_if_small(Node& node) {
   const Value view = node.value;
-  if (!is_small_part(node, view.storage)) return;
+  if (!is_small_slice(node, *node.input(0))) return;
   const MemoryOrder order(node.shape, view.strides);
   allocate_in_order(node, order);
   copy_row_major(size_of(node.dtype), order.apply(node.shape), view.data, order.apply(view.strides), node.value.data);
@@ -118,13 +122,19 @@ void copy_if_small(Node& node) {
 
 }  // namespace
 
+bool is_small_part(const Node& node) noexcept {
+  constexpr std::size_t kSmallest = 64;  // of storages
+  const Storage* storage = node.value.storage;
+  return storage && std::max(node.bytes(), kSmallest) * kKeeps <= storage->bytes();
+}
+
 bool is_copied(const Node& node) {
   const auto execute = node.operation->execute;
   if (execute != execute_reshape && execute != execute_slice) return false;
   const Node& input = *node.input(0);
   if (!input.value.data) return false;  // it failed
   Strides strides;
-  if (execute == execute_slice) return is_small_part(node, input.value.storage);
+  if (execute == execute_slice) return is_small_slice(node, input);
   return adjoint::numel(node.shape) != 0 && !reshaped_strides(input.shape, input.value.strides, node.shape, &strides);
 }
 
@@ -235,6 +245,30 @@ void execute_cat(Node& node) {
     put_blocks(input, order, outer, block, output, size * inner);
     output += block * element;
   }
+}
+
+void load_joined(const Node& node, int input_at, std::int64_t first, std::int64_t n, std::byte* to) {
+  const std::size_t element = size_of(node.dtype);
+  for (int k = input_at; n > 0; ++k, first = 0) {
+    const Node& input = *node.input(k);
+    const std::int64_t count = std::min(n, adjoint::numel(input.shape) - first);
+    if (count == 0) continue;
+    const std::size_t bytes = static_cast<std::size_t>(count) * element;
+    if (is_row_major(input.shape, input.value.strides)) {
+      const auto* data = static_cast<const std::byte*>(input.value.data);
+      std::memcpy(to, data + first * static_cast<std::int64_t>(element), bytes);
+    } else {
+      kernels::load(element, input.shape, {input.value.data, input.value.strides}, first, count, to);
+    }
+    to += bytes;
+    n -= count;
+  }
+}
+
+void execute_join(Node& node) {
+  node.allocate_value();
+  const std::int64_t elements = adjoint::numel(node.shape);
+  if (elements > 0) load_joined(node, 0, 0, elements, static_cast<std::byte*>(node.value.data));
 }
 
 }  // namespace adjoint::detail

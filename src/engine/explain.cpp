@@ -305,6 +305,10 @@ class Listing {
     for (const Program::Instruction& instruction : p.instructions_) {
       std::string text;
       for (int k = 0; k < instruction.inputs; ++k) text += (k ? ", " : "") + names[at(instruction.input[k])];
+      if (instruction.kind == Program::Instruction::Kind::join) {
+        const Node& node = *nodes[instruction.member];
+        for (int k = 0; k < node.input_count(); ++k) text += (k ? ", " : "") + name(*node.input(k));
+      }
       const Program::Value& value = p.values_[at(instruction.output)];
       if (instruction.kind == Program::Instruction::Kind::load) {
         lines.push_back({"load " + names[at(instruction.output)], "", "into " + buffer_of(value) + ", for each block"});

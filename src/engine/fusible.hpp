@@ -23,7 +23,19 @@ struct Repeated {
 /// Rows longer than this are reduced in blocks (execute_reduction.cpp), by another step.
 inline constexpr std::int64_t kLongestRow = 1 << 16;
 
-enum class Fusible : std::uint8_t { none, tile, reduction, columns, gather, scatter, random, same, reshape, broadcast };
+enum class Fusible : std::uint8_t {
+  none,
+  tile,
+  reduction,
+  columns,
+  gather,
+  scatter,
+  random,
+  join,
+  same,
+  reshape,
+  broadcast
+};
 
 /// `columns` are reductions over all dims but some that lie behind one another, `gather` and `scatter` such along the
 /// last dim with one index for each row.

@@ -324,6 +324,15 @@ bool Planner::translate(int index) {
   instruction.kernel = nullptr;
   if (kind == Fusible::random) {
     instruction.kind = Instruction::Kind::random;
+  } else if (kind == Fusible::join) {
+    instruction.kind = Instruction::Kind::join;
+    instruction.column = static_cast<std::int32_t>(program_->joined_ends_.size());
+    std::int64_t end = 0;
+    for (int k = 0; k < node.input_count(); ++k) {
+      if (is_inside(node.input(k))) return false;  // there is no memory to read
+      program_->joined_ends_.push_back(end += numel(node.input(k)->shape));
+    }
+    program_->joins_.push_back(static_cast<std::int16_t>(index));
   } else if (kind == Fusible::gather || kind == Fusible::scatter) {
     if (!index_rows(index, instruction)) return false;
   } else if (kind == Fusible::reduction) {
@@ -575,6 +584,7 @@ void Planner::find_interior() {
     if (!materialized_[i]) p.interior_ |= MemberBits{1} << i;
   }
   for (const Program::External& external : p.externals_) reads -= external.readers;
+  for (const std::int16_t member : p.joins_) reads -= nodes_[member]->input_count();
   for (Program::Result& result : p.results_) result.readers = static_cast<std::int16_t>(readers[result.member]);
   const auto results = static_cast<int>(p.results_.size());
   p.closed_ = reads == 0 && p.moved_.empty() && p.aliases_.empty() && repeated_.unwritten() == 0 &&

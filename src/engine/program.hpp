@@ -81,6 +81,7 @@ class Program {
       load,
       reduce,
       random,
+      join,  // the elements of the member's inputs, one after another
       expand,
       column,   // adds rows to the sums (or what it is) of columns
       gather,   // for each row, its element at an index
@@ -89,7 +90,7 @@ class Program {
     std::uint8_t inputs;
     std::int16_t input[3], output;
     std::int16_t member;
-    std::int32_t column;  // where its columns are among those of all, in bytes
+    std::int32_t column;  // where its columns are among those of all, in bytes; of a join: its ends
     AccumulationOfRows accumulate_rows;
     union {
       kernels::TileKernel kernel;  // of a scatter: what adds
@@ -181,6 +182,8 @@ class Program {
   /// Where the columns of a row are accumulated.
   std::byte* columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
                         std::int64_t row) const noexcept;
+  /// Elements of what a member joins, whose inputs' ends begin at the given place.
+  void load_joined_from(const Node& node, int ends, std::int64_t first, std::int64_t n, std::byte* to) const;
   void finish_columns(const Binding& binding, std::byte* partial) const;
   /// Of blocks of rows' sums, behind which are the results of rows of many.
   std::int64_t partial_columns_bytes() const noexcept;
@@ -225,6 +228,8 @@ class Program {
     visit(self.links_);
     visit(self.results_);
     visit(self.candidates_);
+    visit(self.joins_);
+    visit(self.joined_ends_);
     visit(self.moved_);
     visit(self.aliases_);
   }
@@ -261,15 +266,19 @@ class Program {
   std::vector<RowsOfMany> rows_of_many_;
   std::int64_t rows_of_many_bytes_ = 0;
   std::vector<Result> results_;
-  std::vector<std::int16_t> candidates_;  // externals whose memory a result may take
-  std::vector<std::int16_t> moved_;       // members that show an input of the group in another form
-  std::vector<std::int16_t> aliases_;     // members that show a result in another form, or are reduced afterwards
+  std::vector<std::int16_t> candidates_;   // externals whose memory a result may take
+  std::vector<std::int64_t> joined_ends_;  // of each of their inputs, in elements
+  std::vector<std::int16_t> joins_;        // members whose inputs, which are no externals, are read block by block
+  std::vector<std::int16_t> moved_;        // members that show an input of the group in another form
+  std::vector<std::int16_t> aliases_;      // members that show a result in another form, or are reduced afterwards
 };
 
 template <class FinishResult>
 void Program::finish(Node* const* nodes, const FinishResult& finish_result) const noexcept {
   for (const External& external : externals_)
     nodes[external.member]->input(external.input)->drop_reads(external.readers);
+  for (const std::int16_t member : joins_)
+    for (int k = 0; k < nodes[member]->input_count(); ++k) nodes[member]->input(k)->drop_reads(1);
   for (int i = 0; i < count_; ++i) {
     if (is_interior(i)) nodes[i]->discard();
     else nodes[i]->set_computed_alone();

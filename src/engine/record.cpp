@@ -103,6 +103,12 @@ Tensor detached(const Tensor& tensor) {
   Node* source = Access::node(tensor, "detach");
   Node* node = Node::make(kLeaf, source->shape, source->dtype);
   Tensor result = Access::take(node);
+  if (source->is_computed() && is_small_part(*source)) {  // as slices are: it may be kept for long
+    node->allocate_value();
+    copy_row_major(size_of(node->dtype), node->shape, source->value.data, source->value.strides, node->value.data);
+    node->set_computed();
+    return result;
+  }
   node->take_value_of(source);
   if (state.eager && !node->is_computed()) evaluate(&node, 1);
   return result;

@@ -1,3 +1,4 @@
+#include "core/parts.hpp"
 #include "core/thread_state.hpp"
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
@@ -31,6 +32,9 @@ bool Program::bind(Node* const* nodes, Binding& binding) const {
       return false;
     binding.data[static_cast<std::size_t>(external.value)] = static_cast<std::byte*>(node.value.data);
   }
+  for (const std::int16_t member : joins_)
+    for (int k = 0; k < nodes[member]->input_count(); ++k)
+      if (nodes[member]->input(k)->state() == State::failed) return false;
   for (const Again& again : again_) {
     const External& external = externals_[static_cast<std::size_t>(again.external)];
     if (nodes[again.member]->input(again.input) != nodes[external.member]->input(external.input)) return false;
@@ -69,11 +73,11 @@ bool Program::indices_fit(const Binding& binding) const noexcept {
 bool Program::is_free(const External& external, const Node& node, Node* const* nodes) const noexcept {
   const Node& input = *nodes[external.member]->input(external.input);
   const Storage* storage = input.value.storage;
-  if (!storage || storage->is_shared() || !storage->is_writable() || storage->data() != input.value.data ||
-      input.keeps_own_value())
+  if (!storage || !storage->is_writable() || storage->data() != input.value.data || input.keeps_own_value())
     return false;
   const bool replaced = late_ && is_old_value(input) && is_new_value(node, input);
-  return input.uses() == external.readers + replaced;
+  if (input.uses() != external.readers + replaced) return false;
+  return !storage->is_shared() || (replaced && input.cell->parts && input.cell->parts->are_alone_in(input));
 }
 
 std::byte* Program::columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
@@ -98,6 +102,12 @@ void Program::finish_columns(const Binding& binding, std::byte* partial) const {
     const Node& node = *binding.nodes[many.member];
     reduce_results_of_rows(node, rows_, numel(node.shape), partial + partial_columns_bytes() + many.place);
   }
+}
+
+void Program::load_joined_from(const Node& node, int ends, std::int64_t first, std::int64_t n, std::byte* to) const {
+  const std::int64_t* const begin = joined_ends_.data() + ends;
+  const std::int64_t* const at = std::upper_bound(begin, begin + node.input_count(), first);
+  load_joined(node, static_cast<int>(at - begin), at == begin ? first : first - at[-1], n, to);
 }
 
 template <bool is_long>
@@ -228,6 +238,9 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
                               a.high, row * length_, n, to);
               break;
             }
+            case Kind::join:
+              load_joined_from(*binding.nodes[instruction.member], instruction.column, row * length_, n, to);
+              break;
             case Kind::expand: {
               const auto fill = kernels::table().fill[kernels::size_index(output.element)];
               if (is_long) {

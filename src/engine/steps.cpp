@@ -26,6 +26,7 @@ Fusible fusible_kind(const Node& node) noexcept {
   if (execute == execute_reshape) return Fusible::reshape;
   if (execute == execute_broadcast) return Fusible::broadcast;
   if (execute == execute_random) return Fusible::random;
+  if (execute == execute_join) return Fusible::join;
   if (execute == execute_gather && has_index_per_row(node, node.input(0)->shape)) return Fusible::gather;
   if (execute == execute_scatter_add && has_index_per_row(node, node.shape)) return Fusible::scatter;
   return Fusible::none;
@@ -215,6 +216,7 @@ bool Steps::join(Group& group, const Node& node, Fusible kind) const noexcept {
     case Fusible::same:
       return node.shape == shape || is_per_row() || with_rows(row_dims_of(node.shape, shape));
     case Fusible::random:
+    case Fusible::join:
       return node.shape == shape;
     case Fusible::reduction:
     case Fusible::columns:

@@ -16,7 +16,21 @@ Tensor cell(const Tensor& value) { return value.detach().requires_grad_(false); 
 
 Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 
+// What is worth joining: at least so many parameters, of at most so many elements for itself and for each state that
+// has to be updated. Their gradients are copied, which costs more than the nodes of updates of their own when they are
+// larger.
+constexpr std::ptrdiff_t kFewestJoined = 3;
+constexpr std::int64_t kMostElements = 1024;
+// Parameters of whole lines of the cache come first, so that these, too, begin with a line.
+constexpr std::int64_t kLine = 16;
+
 }  // namespace
+
+struct Optimizer::Joined {
+  explicit Joined(const std::vector<Tensor>& cells) : parameters(cells) {}
+  adjoint::detail::JoinedCells parameters;
+  std::vector<Tensor> state;
+};
 
 Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names)
     : Optimizer(std::move(name), std::vector<Group>{{std::move(parameters), lr}}, std::move(state_names)) {}
@@ -104,6 +118,51 @@ void Optimizer::set_lr(std::size_t group, double lr) {
 
 TensorList Optimizer::shared(const Tensor&, Dtype) { return {}; }
 
+/// Makes the small parameters of a cohort parts of one, and their states as well.
+void Optimizer::join(Cohort& cohort) {
+  cohort.is_settled = true;
+  if (!is_elementwise()) return;
+  const auto most = kMostElements * static_cast<std::int64_t>(1 + state_names_.size());
+  std::vector<std::size_t>& members = cohort.members;
+  const auto elements = [this](std::size_t i) { return parameters_[i].numel(); };
+  const auto is_small = [&](std::size_t i) { return elements(i) > 0 && elements(i) <= most; };
+  const auto end = std::stable_partition(members.begin(), members.end(), is_small);
+  if (end - members.begin() < kFewestJoined) return;
+  std::stable_partition(members.begin(), end, [&](std::size_t i) { return elements(i) % kLine == 0; });
+  const std::vector<std::size_t> joined(members.begin(), end);
+  std::vector<Tensor> tensors;
+  for (const std::size_t i : joined) tensors.push_back(parameters_[i]);
+  const auto made = std::make_shared<Joined>(tensors);
+  for (std::size_t s = 0; s < state_names_.size(); ++s) {
+    for (std::size_t m = 0; m < joined.size(); ++m) tensors[m] = states_[joined[m]][s];
+    made->state.push_back(cell(adjoint::detail::joined(tensors)));
+  }
+  for (const std::size_t i : joined) states_[i].clear();
+  cohort.joined = made;
+}
+
+/// Puts the states of parameters that are updated together where those of others are.
+void Optimizer::split_states(const Cohort& cohort, std::vector<std::vector<Tensor>>& states) const {
+  if (!cohort.joined) return;
+  std::int64_t offset = 0;
+  for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m) {
+    const Tensor& parameter = parameters_[cohort.members[m]];
+    for (const Tensor& state : cohort.joined->state)
+      states[cohort.members[m]].push_back(reshape(narrow(state, 0, offset, parameter.numel()), parameter.shape()));
+    offset += parameter.numel();
+  }
+}
+
+/// From now on they are updated one by one, until others are joined. The parameters keep their values.
+void Optimizer::part(Cohort& cohort) {
+  split_states(cohort, states_);
+  if (cohort.joined)
+    for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m)
+      for (Tensor& state : states_[cohort.members[m]]) state = cell(state);
+  cohort.joined.reset();
+  cohort.is_settled = false;
+}
+
 void Optimizer::step() {
   const NoGradGuard no_grad;
   TensorList gradients;
@@ -115,8 +174,11 @@ void Optimizer::step() {
   const auto has_gradient = [&](std::size_t i) { return gradients[i].defined(); };
   for (std::size_t c = 0, count = cohorts_.size(); c < count; ++c) {
     std::vector<std::size_t>& members = cohorts_[c].members;
+    const bool first_has = has_gradient(members.front());
+    if (std::all_of(members.begin(), members.end(), [&](std::size_t i) { return has_gradient(i) == first_has; }))
+      continue;
+    part(cohorts_[c]);
     const auto rest = std::stable_partition(members.begin(), members.end(), has_gradient);
-    if (rest == members.begin() || rest == members.end()) continue;
     Cohort split{cohorts_[c].group, cell(cohorts_[c].step), {rest, members.end()}};
     members.erase(rest, members.end());
     cohorts_.push_back(std::move(split));
@@ -128,8 +190,19 @@ void Optimizer::step() {
     const Tensor step = cohort.step + 1;
     cohort.step.set_(step);
     const TensorList common = shared(step, parameters_[cohort.members.front()].dtype());
-    for (const std::size_t i : cohort.members)
+    if (!cohort.is_settled) join(cohort);
+    std::size_t m = 0;
+    if (Joined* const joined = cohort.joined.get()) {
+      TensorList parts;
+      parts.reserve(joined->parameters.cells().size());
+      for (; m < joined->parameters.cells().size(); ++m) parts.push_back(gradients[cohort.members[m]]);
+      const Tensor gradient = adjoint::detail::joined(parts);
+      joined->parameters.set_(update(joined->parameters.value(), gradient, joined->state, common));
+    }
+    for (; m < cohort.members.size(); ++m) {
+      const std::size_t i = cohort.members[m];
       parameters_[i].set_(update(parameters_[i], gradients[i], states_[i], common));
+    }
   }
   gradients = {};
   adjoint::detail::eval_pending();
@@ -141,14 +214,17 @@ void Optimizer::zero_grad() {
 
 StateDict Optimizer::state_dict() const {
   std::vector<Tensor> steps(parameters_.size());
-  for (const Cohort& cohort : cohorts_)
+  std::vector<std::vector<Tensor>> states = states_;
+  for (const Cohort& cohort : cohorts_) {
     for (const std::size_t i : cohort.members) steps[i] = cohort.step.detach();
+    split_states(cohort, states);
+  }
   std::vector<StateDict::value_type> entries;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string prefix = std::to_string(i) + ".";
     entries.emplace_back(prefix + "step", steps[i]);
     for (std::size_t s = 0; s < state_names_.size(); ++s)
-      entries.emplace_back(prefix + state_names_[s], states_[i][s].detach());
+      entries.emplace_back(prefix + state_names_[s], states[i][s].detach());
   }
   return StateDict(std::move(entries));
 }
@@ -182,8 +258,9 @@ void Optimizer::load_state_dict(const StateDict& values) {
     }
     cohorts[index].members.push_back(i);
   }
-  cohorts_ = std::move(cohorts);
   const NoGradGuard no_grad;
+  for (Cohort& cohort : cohorts_) part(cohort);
+  cohorts_ = std::move(cohorts);
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     for (std::size_t s = 0; s < state_names_.size(); ++s)
       states_[i][s].set_(values.at(std::to_string(i) + "." + state_names_[s]).detach());

@@ -48,7 +48,8 @@ class ADJOINT_API Adam : public Optimizer {
 
  private:
   Tensor update(const Tensor& parameter, const Tensor& gradient, std::vector<Tensor>& state,
-                const TensorList& shared) override;
+                const TensorList& shared) final;
+  bool is_elementwise() const noexcept final { return true; }
   TensorList shared(const Tensor& step, Dtype dtype) override;
 
   std::vector<AdamOptions> options_;  // for each group; their lr is the first one

@@ -3,6 +3,7 @@
 #include <adjoint/io/state_dict.hpp>
 #include <adjoint/tensor.hpp>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace adjoint::optim {
 /// changes nothing.
 ///
 /// Frozen parameters, which do not require grad, are passed over until they are thawed.
+///
+/// Small parameters are updated together where the update is elementwise, as those of SGD and Adam are; their values then
+/// lie one after another in one memory. That shows in nothing but the time that a step takes.
 ///
 /// An optimizer of one's own derives from this and writes update() as graph code.
 class ADJOINT_API Optimizer {
@@ -69,6 +73,10 @@ class ADJOINT_API Optimizer {
   /// What all parameters of one group and dtype that have been updated equally often have in common. `step`, a float64
   /// scalar, is the number of their updates, with this one.
   virtual TensorList shared(const Tensor& step, Dtype dtype);
+  /// Whether each element of a parameter's new value and state depends on the elements of its value, gradient and state
+  /// at the same place alone. Then parameters of few elements are updated together: `parameter`, `gradient` and `state`
+  /// in update() are those of several, one after another in one dim.
+  virtual bool is_elementwise() const noexcept { return false; }
   /// In update() and shared(): the group at hand, for `lr(group())`.
   std::size_t group() const noexcept { return group_; }
 
@@ -76,12 +84,18 @@ class ADJOINT_API Optimizer {
   void require(bool valid, const char* option, double value, const char* condition) const;
 
  private:
+  struct Joined;
   // Parameters of one group and dtype that have been updated equally often.
   struct Cohort {
     std::size_t group;
     Tensor step;
     std::vector<std::size_t> members;
+    bool is_settled = false;              // whether it is known which of them are updated together
+    std::shared_ptr<Joined> joined = {};  // these, the first of the members, if there are any
   };
+  void join(Cohort& cohort);
+  void part(Cohort& cohort);
+  void split_states(const Cohort& cohort, std::vector<std::vector<Tensor>>& states) const;
   void require_lr(double lr) const;
   void require_group(const char* function, std::size_t group) const;
 
@@ -90,7 +104,7 @@ class ADJOINT_API Optimizer {
   std::vector<std::size_t> group_of_;  // for each parameter
   std::vector<double> lrs_;            // for each group
   std::vector<std::string> state_names_;
-  std::vector<std::vector<Tensor>> states_;  // for each parameter
+  std::vector<std::vector<Tensor>> states_;  // for each parameter; empty where they are joined
   std::vector<Cohort> cohorts_;
   std::size_t group_ = 0;
 };
