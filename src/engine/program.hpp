@@ -323,6 +323,7 @@ class Planner {
   bool can_be_linked(int at, int chain_begin, Dtype& strip);
   template <class Visit>
   void for_chains(const Visit& visit);
+  void order_loads();
   void order_chains();
   void order_chain(int first, int last);
   void find_chains();
