@@ -121,7 +121,8 @@ Dtype Planner::strip_of(const Instruction& instruction) const {
   return node.dtype == bool_ ? node.input(instruction.inputs - 1)->dtype : node.dtype;
 }
 
-/// The functions that compute an instruction of these operands; null: there are none.
+/// The functions that compute an instruction of these operands; null: there are none. One operand has to be loaded if
+/// it is in memory, and its result stored if it is read from there.
 Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const Source* operands, Dtype strip) const {
   const kernels::Links& links = kernels::table().links(strip);
   const Node& node = *nodes_[instruction.member];
@@ -130,12 +131,13 @@ Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const S
   const Dtype last = node.input(instruction.inputs - 1)->dtype;
   LinkFunctions functions = nullptr;
   if (node.operation->execute == execute_cast) {
-    if (last == bool_ && node.dtype == strip) functions = links.from_bool[x][0];
+    if (last == bool_ && node.dtype == strip && operands[0] != Source::single) functions = links.from_bool;
   } else if (node.operation->execute == execute_elementwise) {
     const auto tile = static_cast<Tile>(kernel);
     const bool is_logical = tile >= Tile::logical_and && tile <= Tile::logical_not;
     if (is_logical ? last != bool_ : last != strip || strip == bool_) return nullptr;
-    functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
+    if (instruction.inputs == 1) functions = operands[0] == Source::single ? nullptr : links.tile[kernel][0][0];
+    else functions = tile == Tile::where ? links.where[x][y][z] : links.tile[kernel][x][y];
   }
   return functions && functions[0] ? functions : nullptr;
 }
@@ -176,6 +178,55 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   return can;
 }
 
+/// Whether an instruction and the next one of a chain, which ends at `last`, are one link. `strip`: the value in the
+/// strip before.
+bool Planner::find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pair) {
+  using Kind = Instruction::Kind;
+  if (at + 1 >= last) return false;
+  const Instruction* const both = program_->instructions_.data() + at;
+  const std::int16_t made = both[0].output;
+  if (value(made).place != Place::buffer || last_use_[made] != at + 1) return false;
+  int tile[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    if (i == 1 && both[i].kind == Kind::reduce) continue;
+    const Node& node = *nodes_[both[i].member];
+    tile[i] = node.operation->kernel - static_cast<int>(Tile::add);
+    if ((both[i].kind != Kind::tile && both[i].kind != Kind::rows) || both[i].inputs != 2 || node.dtype != dtype ||
+        node.operation->execute != execute_elementwise || tile[i] < 0 || tile[i] >= kernels::kPairTiles)
+      return false;
+  }
+  const auto is_symmetric = [](int i) {
+    return i + static_cast<int>(Tile::add) == static_cast<int>(Tile::add) ||
+           i + static_cast<int>(Tile::add) == static_cast<int>(Tile::mul);
+  };
+  int side = both[1].input[0] == made ? 0 : 1;
+  const bool reduces = both[1].kind == Kind::reduce;
+  pair.input[0] = both[0].input[0];
+  pair.input[1] = both[0].input[1];
+  pair.input[2] = reduces ? kNone : both[1].input[1 - side];
+  if (pair.input[2] == made) return false;
+  for (int k = 0; k < 3; ++k) {
+    pair.operands[k] = pair.input[k] == kNone || pair.input[k] == strip ? Source::strip
+                       : program_->is_one_for_row(value(pair.input[k])) ? Source::single
+                                                                        : Source::memory;
+  }
+  if (is_symmetric(tile[0]) && pair.operands[0] > pair.operands[1]) {
+    std::swap(pair.input[0], pair.input[1]);
+    std::swap(pair.operands[0], pair.operands[1]);
+  }
+  const kernels::Links& links = kernels::table().links(dtype);
+  const auto [x, y, z] = pair.operands;
+  const auto index = [](Source source) { return static_cast<int>(source); };
+  if (reduces) {
+    const int kernel = nodes_[both[1].member]->operation->kernel;
+    pair.functions = &links.reduce[kernel].pair[tile[0]][index(x)][index(y)];
+  } else {
+    if (is_symmetric(tile[1])) side = 0;
+    pair.functions = links.pair[tile[0]][tile[1]][side][index(x)][index(y)][index(z)];
+  }
+  return pair.functions[0] != nullptr;
+}
+
 /// Makes the links of a chain. `fetch`: it also brings into the cache what others read and write.
 void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   using Kind = Instruction::Kind;
@@ -192,13 +243,18 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
                        dtype,
                        &links};
   int strip = kNone, reductions = 0;
+  LinkedPair pair;
   for (int i = first; i < last; ++i) {
-    const Instruction& instruction = p.instructions_[at(i)];
-    for (int k = 0; k < instruction.inputs; ++k) {
-      const std::int16_t input = instruction.input[k];
-      if (input != strip) written[input] = true;
-      chain.by_row |= value(input).per_row;
+    const bool is_pair = find_pair(i, last, strip, dtype, pair);
+    const int inputs = is_pair ? 3 : p.instructions_[at(i)].inputs;
+    const std::int16_t* const input = is_pair ? pair.input : p.instructions_[at(i)].input;
+    for (int k = 0; k < inputs; ++k) {
+      if (input[k] == kNone) continue;
+      if (input[k] != strip) written[input[k]] = true;
+      chain.by_row |= value(input[k]).per_row;
     }
+    if (is_pair) value(p.instructions_[at(i++)].output).local = true;
+    const Instruction& instruction = p.instructions_[at(i)];
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
       strip = instruction.input[0];
       reductions += instruction.kind == Kind::reduce;
@@ -231,10 +287,26 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   }
   strip = kNone;
   for (int i = first; i < last; ++i) {
-    const Instruction& instruction = p.instructions_[at(i)];
-    const int kernel = nodes_[instruction.member]->operation->kernel;
     Program::ChainLink& link = p.links_.emplace_back();
     link = {nullptr, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0};
+    if (find_pair(i, last, strip, dtype, pair)) {
+      for (int k = 0; k < 3; ++k)
+        if (pair.operands[k] != Source::strip) link.value[k] = pair.input[k];
+      const Instruction& second = p.instructions_[at(++i)];
+      strip = second.output;
+      if (second.kind == Kind::reduce) {
+        link.function = pair.functions[0];
+        link.reduction = &links.reduce[nodes_[second.member]->operation->kernel];
+        link.output = second.output;
+        strip = second.input[0];
+      } else {
+        link.function = pair.functions[written[strip]];
+        if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+      }
+      continue;
+    }
+    const Instruction& instruction = p.instructions_[at(i)];
+    const int kernel = nodes_[instruction.member]->operation->kernel;
     Source operands[3] = {};
     for (int k = 0; k < instruction.inputs; ++k) {
       const std::int16_t input = instruction.input[k];
@@ -258,7 +330,20 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
       continue;
     }
     strip = instruction.output;
-    link.function = links_of(instruction, operands, dtype)[written[strip]];
+    const LinkFunctions functions = links_of(instruction, operands, dtype);
+    const auto add = [&](void (*function)(), int from, int to) {
+      const auto short_of = [](int index) { return static_cast<std::int16_t>(index); };
+      p.links_.push_back({function, nullptr, nullptr, {short_of(from), kNone, kNone}, short_of(to), 0});
+    };
+    const auto is_bool = [&](int index) { return value(index).element == size_of(bool_); };
+    if (instruction.inputs == 1) {
+      p.links_.pop_back();
+      if (operands[0] == Source::memory) add(links.load[is_bool(instruction.input[0])], instruction.input[0], kNone);
+      add(functions[0], kNone, kNone);
+      if (written[strip]) add(links.store[is_bool(strip)], kNone, strip);
+      continue;
+    }
+    link.function = functions[written[strip]];
     if (written[strip]) link.output = static_cast<std::int16_t>(strip);
   }
   p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});

@@ -118,12 +118,12 @@ class Program {
    public:
     /// `base`: where each value is. `scratch` has chain_bytes().
     Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
-           std::byte* partial) noexcept;
-    /// On a block of rows.
+           std::byte* partial, std::int64_t first_row) noexcept;
+    /// On a block of rows, which follow those that it was called for before.
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
-    static constexpr int kMostLinks = 2 * (2 * kMostMembers + kMostExternals) + kMostExternals;
+    static constexpr int kMostLinks = 4 * (2 * kMostMembers + kMostExternals) + kMostExternals + kMostMembers;
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
     void bind(const Chain& chain, std::int64_t row) noexcept;
     void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);
@@ -132,13 +132,13 @@ class Program {
     const Binding& binding_;
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
-    std::uint64_t bound_ = 0;  // chains whose links are
     kernels::Link links_[kMostLinks];
     /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
     /// with null; its links that reduce, at its first link, and end with kNone.
     struct Move {
       const std::byte** address;
       std::int64_t step;
+      const std::byte* first;  // in a buffer, where a block begins; null: in memory
     };
     Move moves_[4 * kMostLinks];
     std::int16_t reducing_[kMostLinks];
@@ -320,6 +320,13 @@ class Planner {
   using LinkFunctions = void (*const*)();  // [1]: written to memory
   LinkFunctions links_of(const Instruction& instruction, const kernels::Source* operands, Dtype strip) const;
   Dtype strip_of(const Instruction& instruction) const;
+  /// Two instructions that are one link.
+  struct LinkedPair {
+    LinkFunctions functions;
+    std::int16_t input[3];  // the first one's, and the second one's other one
+    kernels::Source operands[3];
+  };
+  bool find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pair);
   bool can_be_linked(int at, int chain_begin, Dtype& strip);
   template <class Visit>
   void for_chains(const Visit& visit);

@@ -17,13 +17,15 @@ std::int64_t Program::chain_bytes() const noexcept {
 }
 
 Program::Chains::Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
-                        std::byte* partial) noexcept
+                        std::byte* partial, std::int64_t first_row) noexcept
     : program_(program),
       binding_(binding),
       base_(base),
       lanes_(scratch + program.local_buffers_ * kLocalBytes +
              (-reinterpret_cast<std::uintptr_t>(scratch) & (kAlignment - 1))),
-      partial_(partial) {}
+      partial_(partial) {
+  for (const Chain& chain : program.chains_) bind(chain, first_row);
+}
 
 std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t row_of_block) const noexcept {
   const Value& value = program_.values_[static_cast<std::size_t>(index)];
@@ -32,7 +34,7 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
   return base_[index] + row_of_block * (value.per_row ? 1 : program_.length_) * value.element;
 }
 
-/// The links of a chain for the first row of a block.
+/// The links of a chain for the first row of a thread's. Those of the next one follow from them.
 void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
   std::byte* lanes = lanes_;
   Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link;
@@ -42,10 +44,14 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
     kernels::Link& to = links_[l];
     to = {link.function, {}, nullptr, {}, 0};
     const auto place = [&](int index, std::int64_t& mask, const std::byte** address_in_link) {
-      mask = program_.values_[static_cast<std::size_t>(index)].local ? 0 : -1;
+      const Value& value = program_.values_[static_cast<std::size_t>(index)];
+      mask = value.local ? 0 : -1;
+      const bool memory = value.place == Place::memory;
       std::byte* const at = address(index, row + link.ahead * program_.block_, 0);
-      const std::int64_t step = address(index, row + link.ahead * program_.block_ + 1, program_.block_ > 1) - at;
-      if (step != 0) *move++ = {address_in_link, step};
+      const std::int64_t step =
+          memory ? value.row_bytes : (value.per_row ? 1 : program_.length_) * std::int64_t{value.element};
+      if (step != 0 && (memory || (!value.local && program_.block_ > 1)))
+        *move++ = {address_in_link, step, memory ? nullptr : at};
       return at;
     };
     for (int k = 0; k < (link.first_row ? 1 : 3); ++k)
@@ -53,6 +59,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
     if (link.reduction) {
       to.to = lanes;
       lanes += program_.lanes_bytes(chain.dtype);
+      to.at[2] = place(link.output, to.mask[2], &to.at[2]);
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
     }
@@ -63,12 +70,11 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
-  const std::int64_t calls = chain.by_row ? rows : 1, n = (chain.by_row ? 1 : rows) * program_.length_;
+  const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
   const std::int64_t done = n & -chain.links->strip;
-  // Where a block is one row, the next one's links follow from those of this one.
-  const std::uint64_t own = std::uint64_t{1} << (&chain - program_.chains_.data()) % 64;
-  if (program_.block_ > 1 || (bound_ & own) == 0 || program_.chains_.size() > 64) bind(chain, row);
-  bound_ |= own;
+  const Move* const moves = moves_ + std::ptrdiff_t{4} * chain.first_link;
+  for (const Move* move = moves; move->address; ++move)
+    if (move->first) *move->address = move->first;
   const ChainLink* const links = program_.links_.data();
   const std::int16_t* const reducing = reducing_ + chain.first_link;
   for (std::int64_t i = 0; i < calls; ++i) {
@@ -76,18 +82,17 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
       const ChainLink& link = links[*l];
       if (link.reduction) {
         link.reduction->start(n, links_[*l].to);
-        continue;
+      } else if (const std::int64_t before = (row + i) % kColumnRows; before <= 1) {
+        const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
+        links_[*l].to = program_.columns_of(column, binding_, partial_, row + i);
+        links_[*l].function = before == 0 ? link.first_row : link.function;
       }
-      const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
-      links_[*l].to = program_.columns_of(column, binding_, partial_, row + i);
-      links_[*l].function = (row + i) % kColumnRows == 0 ? link.first_row : link.function;
     }
     chain.links->run(done, links_ + chain.first_link);
     if (done < n) run_rest(chain, row + i, i, done, n);
     for (const std::int16_t* l = reducing; *l != kNone; ++l)
-      if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, address(links[*l].output, row + i, i));
-    for (const Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link; move->address; ++move)
-      *move->address += move->step;
+      if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, const_cast<std::byte*>(links_[*l].at[2]));
+    for (const Move* move = moves; move->address; ++move) *move->address += move->step * at_once;
   }
 }
 

@@ -134,7 +134,7 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
     const Value& value = values[index];
     load(index, first_row, 0, is_long && value.single ? kTile : value.per_row ? rows : rows * length_);
   }
-  Chains chains(*this, binding, base, scratch, partial);
+  Chains chains(*this, binding, base, scratch, partial, first_row);
   for (std::int64_t row = first_row; row < last_row; row += block_) {
     const std::int64_t rows = std::min(block_, last_row - row), full = rows * length_;
     for (const std::int16_t index : loaded_first_) load(index, row, 0, rows);

@@ -126,6 +126,7 @@ struct Link {
 /// Where an operand is: in the strip, in memory, or a single element in memory for all.
 enum class Source : std::uint8_t { strip, memory, single, count_ };
 inline constexpr int kSourceCount = static_cast<int>(Source::count_);
+inline constexpr int kPairTiles = 4;  // add, sub, mul and div
 /// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
 inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
 /// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
@@ -135,15 +136,24 @@ struct Links {
   /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
   void (*run)(std::int64_t n, const Link* links);
   void (*last)();
-  void (*fetch)();  // brings its operand into the cache
-  /// By where the operands are; of a function of one, the second counts as in the strip. [1]: written to memory. Bools
+  void (*fetch)();     // brings its operand into the cache
+  void (*load[2])();   // brings its operand into the strip; [1]: of bools
+  void (*store[2])();  // writes the strip to memory
+  /// By where the operands are. [1]: written to memory. Functions of one operand have it in the strip, both operands
+  /// count as there, and are not written. Bools
   /// are comparisons' and tests' results, and logical functions' operands.
   void (*tile[kTileCount][kSourceCount][kSourceCount][2])();
   void (*where[kSourceCount][kSourceCount][kSourceCount][2])();  // the condition is no single element
-  void (*from_bool[kSourceCount][kSourceCount][2])();            // a cast
+  void (*from_bool[2])();                                        // a cast, as a function of one operand
+  /// Two functions of two operands, of which the second alone reads what the first makes: by these functions, from
+  /// Tile::add on, whether that is the second operand, and where the first one's operands and the other one of the
+  /// second are. Where operands may change places, the first of them is the one with the smaller Source, or what is
+  /// made.
+  void (*pair[kPairTiles][kPairTiles][2][kSourceCount][kSourceCount][kSourceCount][2])();
   /// For rows of n >= 2 * kLanes elements. The strip is handed on as it is.
   struct Reduction {
     void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to
+    void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, as above
     /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
     void (*start)(std::int64_t n, void* lanes);
     /// Adds elements [done, n), fewer than a strip.
