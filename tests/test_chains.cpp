@@ -6,11 +6,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -115,7 +117,7 @@ void check_links(const k::Links& links, void (*const (&functions)[2])(), k::Tile
   const Link load = link_to(links.load[bools[0]], at[0], nullptr, nullptr);
   const Link from_memory[] = {load, link_to(functions[0], nullptr, nullptr, nullptr), store, last};
   const Link from_strip[] = {take, link_to(functions[1], at[0], at[1], to, at[2]), last};
-  links.run(static_cast<std::int64_t>(n), count == 1 ? from_memory : from_strip);
+  links.run(0, static_cast<std::int64_t>(n), count == 1 ? from_memory : from_strip);
   const Link handed_on[] = {
       take, link_to(functions[0], at[0], at[1], nullptr, at[2]),
       gives_bool
@@ -124,7 +126,7 @@ void check_links(const k::Links& links, void (*const (&functions)[2])(), k::Tile
       link_to(links.store[gives_bool], nullptr, nullptr,
               gives_bool ? static_cast<void*>(handed_bools.data()) : handed.data()),
       last};
-  links.run(static_cast<std::int64_t>(n), handed_on);
+  links.run(0, static_cast<std::int64_t>(n), handed_on);
   for (std::size_t i = 0; i < n; i += strip) {
     const void* inputs[3] = {};
     for (int j = 0; j < count; ++j)
@@ -195,7 +197,7 @@ TEST_CASE_TEMPLATE("exp's link where some elements are hidden by large negative 
         link_to(links.load[0], x.data(), nullptr, nullptr),
         link_to(links.tile[static_cast<int>(k::Tile::exp)][kStrip][kStrip][0], nullptr, nullptr, nullptr),
         link_to(links.store[0], nullptr, nullptr, found.data()), link_to(links.last, nullptr, nullptr, nullptr)};
-    links.run(1024, chain);
+    links.run(0, 1024, chain);
     for (std::size_t i = 0; i < x.size(); i += k::kTile) {
       const void* inputs[] = {x.data() + i};
       table->tile[static_cast<int>(k::Tile::exp)][kOwn<T>](k::kTile, inputs, expected.data() + i);
@@ -219,7 +221,7 @@ TEST_CASE_TEMPLATE("a value in a buffer of one strip is overwritten by the next"
     Link cube = link_to(mul[kMemory][kMemory][1], own.data(), x.data(), result.data());
     cube.mask[0] = 0;
     const Link chain[] = {square, cube, link_to(links.last, nullptr, nullptr, nullptr)};
-    links.run(static_cast<std::int64_t>(n), chain);
+    links.run(0, static_cast<std::int64_t>(n), chain);
     bool all = true;
     for (std::size_t i = 0; i < n; ++i) all &= same(result[i], x[i] * x[i] * x[i]);
     CHECK(all);
@@ -253,7 +255,7 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
                                 link_to(reduction.column[0][0], nullptr, nullptr, columns.data()),
                                 link_to(reduction.column[0][1], nullptr, nullptr, begun.data()),
                                 link_to(links.last, nullptr, nullptr, nullptr)};
-          links.run(done, chain);
+          links.run(0, done, chain);
           reduction.add_rest(n, done, x.data() + done, aligned);
           T found = 0, expected = 0;
           reduction.finish(n, aligned, &found);
@@ -408,5 +410,64 @@ TEST_CASE_TEMPLATE("random programs on groups that are large enough for chains",
       }
       ad::set_num_threads(1);
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("results of large groups are written past the caches, with the same bits", T, float, double) {
+  // Rows that begin where what is written so is aligned, and rows that do not; and too few elements.
+  struct Case {
+    ad::Shape shape;
+    bool streamed;
+  };
+  for (const auto& [shape, streamed] : {Case{{96, 32768}, true}, Case{{83, 32771}, true}, Case{{3000, 1026}, true},
+                                        Case{{2500, 1029}, true}, Case{{500, 1024}, false}}) {
+    CAPTURE(shape);
+    ad::manual_seed(1);
+    const Tensor x = ad::randn(shape, kDtype<T>), g = ad::randn(shape, kDtype<T>),
+                 weight = ad::randn({shape[1]}, kDtype<T>), other = ad::randn(shape, kDtype<T>);
+    ad::eval(x, g, weight, other);
+    const auto results = [&] {
+      const Tensor centred = x - ad::mean(x, {-1}, true), scaled = centred * weight;
+      const Tensor large = x > 0.0;
+      const Tensor donor = other + 1.0;
+      ad::eval(donor);
+      std::vector<Tensor> all = {ad::exp(x),
+                                 ad::softmax(x, -1),
+                                 scaled,
+                                 ad::sum(scaled * g, {0}),
+                                 ad::tanh(g) * x,
+                                 ad::where(large, x, g),
+                                 ad::sum(g * x, {-1}),
+                                 -g};
+      all.push_back(large);
+      all.push_back(ad::sqrt(donor * donor));
+      return all;
+    };
+    std::vector<Tensor> alone;
+    {
+      const ad::engine::OptionsGuard one_by_one({false, true, true});
+      alone = results();
+      ad::eval(alone);
+    }
+    std::ostringstream plan;
+    plan << ad::explain(ad::softmax(x, -1));
+    CHECK((plan.str().find("past the caches") != std::string::npos) == streamed);
+    for (const int threads : {1, 3}) {
+      ad::set_num_threads(threads);
+      // Together, and each by itself.
+      std::vector<Tensor> together = results(), each = results();
+      ad::eval(together);
+      for (const Tensor& result : each) ad::eval(result);
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        CAPTURE(i);
+        const std::vector<T> expected = alone[i].to(kDtype<T>).template to_vector<T>();
+        for (const std::vector<Tensor>* found : {&together, &each}) {
+          const std::vector<T> values = (*found)[i].to(kDtype<T>).template to_vector<T>();
+          REQUIRE(values.size() == expected.size());
+          CHECK(std::equal(values.begin(), values.end(), expected.begin(), same<T>));
+        }
+      }
+    }
+    ad::set_num_threads(1);
   }
 }

@@ -334,6 +334,7 @@ class Listing {
         for (std::size_t i = 0; i < taken.size(); ++i)
           where += (i == 0 ? ", over " : i + 1 < taken.size() ? ", " : " or ") + taken[i];
         if (!taken.empty()) where += " if free";
+        if (value.streamed) where += taken.empty() ? ", past the caches" : ", else past the caches";
       }
       if (has_bit(repeated.again, instruction.member)) where += ", to be computed again";
       if (of_gathered) where += ", for gathered elements";

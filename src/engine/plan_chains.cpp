@@ -16,6 +16,8 @@ constexpr int kFarthest = 32;
 // What is fetched for later: rows so long, while that is computed which is the most work.
 constexpr std::int64_t kLongToFetch = 256;
 constexpr int kWorkOfFunction = 8;
+// What a group reads and writes when its results go past the caches.
+constexpr std::int64_t kStreamedBytes = std::int64_t{1} << 24;
 
 }  // namespace
 
@@ -30,7 +32,8 @@ void Planner::for_chains(const Visit& visit) {
     Dtype strip = bool_;  // any
     last = first;
     while (last < count && can_be_linked(last, first, strip)) ++last;
-    if (last - first > 1) visit(first, last, strip == bool_ ? float32 : strip);
+    if (last - first > 1 || (last > first && is_streamed(instructions[static_cast<std::size_t>(first)].output, last)))
+      visit(first, last, strip == bool_ ? float32 : strip);
   }
 }
 
@@ -113,6 +116,21 @@ void Planner::find_chains() {
   for_chains([&](int first, int last, Dtype strip) {
     link_chain(first, last, strip, program_->length_ >= kLongToFetch && first == longest);
   });
+}
+
+/// Whether a chain's result goes past the caches: nobody in the group reads it, and what others read of a group as
+/// large as this would not be in the cache any more.
+bool Planner::is_streamed(int index, int chain_end) const {
+  const Value& v = program_->values_[static_cast<std::size_t>(index)];
+  if (v.place != Place::memory || v.row_bytes == 0 || v.element < sizeof(float) || last_use_[index] >= chain_end)
+    return false;
+  std::int64_t bytes = 0;
+  const auto count = [&](int of) {
+    bytes += program_->values_[static_cast<std::size_t>(of)].row_bytes * program_->rows_;
+  };
+  for (const Program::External& external : program_->externals_) count(external.value);
+  for (const Program::Result& result : program_->results_) count(result.value);
+  return bytes >= kStreamedBytes;
 }
 
 /// The dtype of an instruction's numbers; bool_: it has only bools.
@@ -234,11 +252,12 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   const kernels::Links& links = kernels::table().links(dtype);
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
   // What has to be written: what is read other than in the strip, or elsewhere.
-  bool written[kMostValues] = {};
+  bool written[kMostValues] = {}, read[kMostValues] = {};
   Program::Chain chain{static_cast<std::int16_t>(first),
                        static_cast<std::int16_t>(last),
                        static_cast<std::int16_t>(p.links_.size()),
                        0,
+                       false,
                        false,
                        dtype,
                        &links};
@@ -250,7 +269,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     const std::int16_t* const input = is_pair ? pair.input : p.instructions_[at(i)].input;
     for (int k = 0; k < inputs; ++k) {
       if (input[k] == kNone) continue;
-      if (input[k] != strip) written[input[k]] = true;
+      if (input[k] != strip) written[input[k]] = read[input[k]] = true;
       chain.by_row |= value(input[k]).per_row;
     }
     if (is_pair) value(p.instructions_[at(i++)].output).local = true;
@@ -266,6 +285,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     output.local = output.place == Place::buffer && last_use_[strip] < last;
     written[strip] |= !output.local;
   }
+  chain.reduces = reductions > 0;
   p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * p.lanes_bytes(dtype));
   const auto fetch_for_later = [&](std::int16_t index) {
     const Value& v = value(index);
@@ -278,6 +298,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     const auto count = static_cast<int>(p.instructions_.size());
     while (user < count && !uses(p.instructions_[at(user)])) ++user;
     if (user == count || (user >= first && user < last && p.is_long_)) return;  // it would be gone by then
+    if (p.instructions_[at(user)].output == index && is_streamed(index, count)) return;
     p.links_.push_back(
         {links.fetch, nullptr, nullptr, {index, kNone, kNone}, kNone, static_cast<std::int16_t>(user < last)});
   };
@@ -286,9 +307,23 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     for (const Program::Result& result : p.results_) fetch_for_later(result.value);
   }
   strip = kNone;
+  const auto add = [&](void (*function)(), int output) {
+    p.links_.push_back({function, nullptr, nullptr, {kNone, kNone, kNone}, static_cast<std::int16_t>(output), 0});
+  };
+  const auto is_bool = [&](int index) { return value(index).element == size_of(bool_); };
+  // The link of what is in the strip then, and one that writes it if that is another's part.
+  const auto finish = [&](Program::ChainLink& link, LinkFunctions functions) {
+    const bool streamed = written[strip] && !read[strip] && is_streamed(strip, last);
+    const bool by_itself = streamed || !functions[1];
+    link.function = functions[written[strip] && !by_itself];
+    if (!written[strip]) return;
+    if (!by_itself) link.output = static_cast<std::int16_t>(strip);
+    else add(streamed ? links.stream : links.store[is_bool(strip)], strip);
+    value(strip).streamed = streamed;
+  };
   for (int i = first; i < last; ++i) {
-    Program::ChainLink& link = p.links_.emplace_back();
-    link = {nullptr, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0};
+    add(nullptr, kNone);
+    Program::ChainLink& link = p.links_.back();
     if (find_pair(i, last, strip, dtype, pair)) {
       for (int k = 0; k < 3; ++k)
         if (pair.operands[k] != Source::strip) link.value[k] = pair.input[k];
@@ -300,8 +335,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
         link.output = second.output;
         strip = second.input[0];
       } else {
-        link.function = pair.functions[written[strip]];
-        if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+        finish(link, pair.functions);
       }
       continue;
     }
@@ -331,22 +365,17 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     }
     strip = instruction.output;
     const LinkFunctions functions = links_of(instruction, operands, dtype);
-    const auto add = [&](void (*function)(), int from, int to) {
-      const auto short_of = [](int index) { return static_cast<std::int16_t>(index); };
-      p.links_.push_back({function, nullptr, nullptr, {short_of(from), kNone, kNone}, short_of(to), 0});
-    };
-    const auto is_bool = [&](int index) { return value(index).element == size_of(bool_); };
     if (instruction.inputs == 1) {
-      p.links_.pop_back();
-      if (operands[0] == Source::memory) add(links.load[is_bool(instruction.input[0])], instruction.input[0], kNone);
-      add(functions[0], kNone, kNone);
-      if (written[strip]) add(links.store[is_bool(strip)], kNone, strip);
-      continue;
+      link.value[0] = kNone;
+      if (operands[0] == Source::memory) {
+        link.function = links.load[is_bool(instruction.input[0])];
+        link.value[0] = instruction.input[0];
+        add(nullptr, kNone);
+      }
     }
-    link.function = functions[written[strip]];
-    if (written[strip]) link.output = static_cast<std::int16_t>(strip);
+    finish(p.links_.back(), functions);
   }
-  p.links_.push_back({links.last, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});
+  add(links.last, kNone);
   chain.last_link = static_cast<std::int16_t>(p.links_.size());
   p.chains_.push_back(chain);
 }

@@ -153,7 +153,7 @@ int Planner::new_value(bool per_row, std::size_t element) {
   const auto index = static_cast<int>(program_->values_.size());
   const std::int64_t row_bytes = static_cast<std::int64_t>(element) * (per_row ? 1 : program_->length_);
   program_->values_.push_back(
-      {row_bytes, Place::buffer, per_row, false, false, static_cast<std::uint8_t>(element), kNone, kNone});
+      {row_bytes, Place::buffer, per_row, false, false, false, static_cast<std::uint8_t>(element), kNone, kNone});
   expanded_[index] = last_use_[index] = kNone;
   loaded_[index] = false;
   return index;

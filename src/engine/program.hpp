@@ -63,9 +63,10 @@ class Program {
   struct Value {
     std::int64_t row_bytes;  // from a row to the next in memory: 0 where all are the same
     Place place;
-    bool per_row;  // one element for each row, else for each element of the shape
-    bool single;   // all elements of a row are the same
-    bool local;    // in a chain's buffer: no instruction but the chain's reads it
+    bool per_row;   // one element for each row, else for each element of the shape
+    bool single;    // all elements of a row are the same
+    bool local;     // in a chain's buffer: no instruction but the chain's reads it
+    bool streamed;  // a chain writes it past the caches, where it is not in place
     std::uint8_t element;
     std::int16_t buffer, strides;  // strides: of what is loaded
   };
@@ -101,8 +102,9 @@ class Program {
   struct Chain {
     std::int16_t first, last;  // of instructions_
     std::int16_t first_link, last_link;
-    bool by_row;  // else on the whole block
-    Dtype dtype;  // of the strip: float32 or float64
+    bool by_row;   // else on the whole block
+    bool reduces;  // rows
+    Dtype dtype;   // of the strip: float32 or float64
     const kernels::Links* links;
   };
   struct ChainLink {
@@ -119,6 +121,9 @@ class Program {
     /// `base`: where each value is. `scratch` has chain_bytes().
     Chains(const Program& program, const Binding& binding, std::byte* const* base, std::byte* scratch,
            std::byte* partial, std::int64_t first_row) noexcept;
+    ~Chains();
+    Chains(const Chains&) = delete;
+    Chains& operator=(const Chains&) = delete;
     /// On a block of rows, which follow those that it was called for before.
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
@@ -126,7 +131,9 @@ class Program {
     static constexpr int kMostLinks = 4 * (2 * kMostMembers + kMostExternals) + kMostExternals + kMostMembers;
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
     void bind(const Chain& chain, std::int64_t row) noexcept;
-    void run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done, std::int64_t n);
+    void run_some(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t begin,
+                  std::int64_t end);
+    bool is_in_place(int value) const noexcept;
 
     const Program& program_;
     const Binding& binding_;
@@ -134,14 +141,15 @@ class Program {
     std::byte *lanes_, *partial_;
     kernels::Link links_[kMostLinks];
     /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
-    /// with null; its links that reduce, at its first link, and end with kNone.
+    /// with null; its links that reduce or stream, at its first link, and end with kNone.
     struct Move {
       const std::byte** address;
       std::int64_t step;
       const std::byte* first;  // in a buffer, where a block begins; null: in memory
     };
     Move moves_[4 * kMostLinks];
-    std::int16_t reducing_[kMostLinks];
+    std::int16_t varying_[kMostLinks];
+    void (*drain_)() = nullptr;  // where anything is streamed
   };
   /// A node that the group reads: an input of a member.
   struct External {
@@ -328,6 +336,7 @@ class Planner {
   };
   bool find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pair);
   bool can_be_linked(int at, int chain_begin, Dtype& strip);
+  bool is_streamed(int value, int chain_end) const;
   template <class Visit>
   void for_chains(const Visit& visit);
   void order_loads();

@@ -1,6 +1,7 @@
 #include "engine/execute.hpp"
 #include "engine/program.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -8,6 +9,8 @@ namespace adjoint::detail {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;  // of lanes
+// Rows in which it pays to go to where what is streamed is aligned.
+constexpr std::int64_t kLongToAlign = 4096;
 
 }  // namespace
 
@@ -27,6 +30,17 @@ Program::Chains::Chains(const Program& program, const Binding& binding, std::byt
   for (const Chain& chain : program.chains_) bind(chain, first_row);
 }
 
+Program::Chains::~Chains() {
+  if (drain_) drain_();
+}
+
+/// Whether a result has an operand's memory.
+bool Program::Chains::is_in_place(int value) const noexcept {
+  const auto data = [this](int index) { return binding_.data[static_cast<std::size_t>(index)]; };
+  return std::any_of(program_.externals_.begin(), program_.externals_.end(),
+                     [&](const External& external) { return data(external.value) == data(value); });
+}
+
 std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t row_of_block) const noexcept {
   const Value& value = program_.values_[static_cast<std::size_t>(index)];
   if (value.local) return base_[index];
@@ -38,7 +52,7 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
 void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
   std::byte* lanes = lanes_;
   Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link;
-  std::int16_t* reducing = reducing_ + chain.first_link;
+  std::int16_t* varying = varying_ + chain.first_link;
   for (int l = chain.first_link; l < chain.last_link; ++l) {
     const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
     kernels::Link& to = links_[l];
@@ -63,48 +77,69 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
     }
-    if (link.reduction || link.first_row) *reducing++ = static_cast<std::int16_t>(l);
+    bool varies = link.reduction || link.first_row;
+    if (link.function == chain.links->stream) {
+      if (is_in_place(link.output)) {  // it is in the cache
+        to.function = chain.links->store[0];
+      } else {
+        drain_ = chain.links->drain;
+        varies = true;
+      }
+    }
+    if (varies) *varying++ = static_cast<std::int16_t>(l);
   }
   move->address = nullptr;
-  *reducing = kNone;
+  *varying = kNone;
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
-  const std::int64_t done = n & -chain.links->strip;
   const Move* const moves = moves_ + std::ptrdiff_t{4} * chain.first_link;
   for (const Move* move = moves; move->address; ++move)
     if (move->first) *move->address = move->first;
   const ChainLink* const links = program_.links_.data();
-  const std::int16_t* const reducing = reducing_ + chain.first_link;
+  const std::int16_t* const varying = varying_ + chain.first_link;
   for (std::int64_t i = 0; i < calls; ++i) {
-    for (const std::int16_t* l = reducing; *l != kNone; ++l) {
+    std::int64_t head = kNone;  // elements before what is streamed is aligned
+    for (const std::int16_t* l = varying; *l != kNone; ++l) {
       const ChainLink& link = links[*l];
       if (link.reduction) {
         link.reduction->start(n, links_[*l].to);
+      } else if (link.function == chain.links->stream) {
+        // A row whose own lanes are reduced begins with a strip.
+        const auto behind = reinterpret_cast<std::uintptr_t>(links_[*l].to) % kernels::kStreamed;
+        const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
+        if (head == kNone)
+          head =
+              chain.reduces || n < kLongToAlign ? 0 : static_cast<std::int64_t>(-behind % kernels::kStreamed) / element;
+        const bool aligned = (behind + static_cast<std::uintptr_t>(head * element)) % kernels::kStreamed == 0;
+        links_[*l].function = aligned ? link.function : chain.links->store[0];
       } else if (const std::int64_t before = (row + i) % kColumnRows; before <= 1) {
         const Instruction& column = program_.instructions_[static_cast<std::size_t>(link.value[1])];
         links_[*l].to = program_.columns_of(column, binding_, partial_, row + i);
         links_[*l].function = before == 0 ? link.first_row : link.function;
       }
     }
-    chain.links->run(done, links_ + chain.first_link);
-    if (done < n) run_rest(chain, row + i, i, done, n);
-    for (const std::int16_t* l = reducing; *l != kNone; ++l)
+    head = std::max<std::int64_t>(head, 0);
+    const std::int64_t done = head + ((n - head) & -chain.links->strip);
+    if (head > 0) run_some(chain, row + i, i, 0, head);
+    chain.links->run(head, done, links_ + chain.first_link);
+    if (done < n) run_some(chain, row + i, i, done, n);
+    for (const std::int16_t* l = varying; *l != kNone; ++l)
       if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, const_cast<std::byte*>(links_[*l].at[2]));
     for (const Move* move = moves; move->address; ++move) *move->address += move->step * at_once;
   }
 }
 
-/// Elements [done, n), fewer than a strip: instruction by instruction.
-void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t done,
-                               std::int64_t n) {
+/// Elements [begin, end), fewer than a strip: instruction by instruction.
+void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t begin,
+                               std::int64_t end) {
   using Kind = Instruction::Kind;
   std::byte* lanes = lanes_;
   const auto at = [&](int index) {
     const Value& value = program_.values_[static_cast<std::size_t>(index)];
     return address(index, row, row_of_block) +
-           (value.local || program_.is_one_for_row(value) ? 0 : done * value.element);
+           (value.local || program_.is_one_for_row(value) ? 0 : begin * value.element);
   };
   for (int i = chain.first; i < chain.last; ++i) {
     const Instruction& instruction = program_.instructions_[static_cast<std::size_t>(i)];
@@ -112,15 +147,15 @@ void Program::Chains::run_rest(const Chain& chain, std::int64_t row, std::int64_
     for (int k = 0; k < instruction.inputs; ++k) inputs[k] = at(instruction.input[k]);
     if (instruction.kind == Kind::reduce) {
       const int kernel = binding_.nodes[instruction.member]->operation->kernel;
-      chain.links->reduce[kernel].add_rest(n, done, inputs[0], lanes);
+      chain.links->reduce[kernel].add_rest(end, begin, inputs[0], lanes);
       lanes += program_.lanes_bytes(chain.dtype);
     } else if (instruction.kind == Kind::column) {
       const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
-      std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + done * element;
-      if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((n - done) * element));
-      else instruction.accumulate(n - done, inputs[0], sums);
+      std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + begin * element;
+      if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((end - begin) * element));
+      else instruction.accumulate(end - begin, inputs[0], sums);
     } else {
-      instruction.kernel(n - done, inputs, at(instruction.output));
+      instruction.kernel(end - begin, inputs, at(instruction.output));
     }
   }
 }

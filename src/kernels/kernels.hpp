@@ -127,18 +127,22 @@ struct Link {
 enum class Source : std::uint8_t { strip, memory, single, count_ };
 inline constexpr int kSourceCount = static_cast<int>(Source::count_);
 inline constexpr int kPairTiles = 4;  // add, sub, mul and div
+/// The alignment of what goes past the caches.
+inline constexpr std::uintptr_t kStreamed = 64;
 /// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
 inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
 /// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
 /// give.
 struct Links {
   std::int64_t strip;  // elements: a divisor of kLanes
-  /// Calls a chain, which ends with `last`, for `n` elements, a multiple of `strip`.
-  void (*run)(std::int64_t n, const Link* links);
+  /// Calls a chain, which ends with `last`, for elements [begin, end), a multiple of `strip`.
+  void (*run)(std::int64_t begin, std::int64_t end, const Link* links);
   void (*last)();
   void (*fetch)();     // brings its operand into the cache
   void (*load[2])();   // brings its operand into the strip; [1]: of bools
   void (*store[2])();  // writes the strip to memory
+  void (*stream)();    // as store[0], past the caches, to where alignment is kStreamed
+  void (*drain)();     // what has been streamed is in memory for other threads, too
   /// By where the operands are. [1]: written to memory. Functions of one operand have it in the strip, both operands
   /// count as there, and are not written. Bools
   /// are comparisons' and tests' results, and logical functions' operands.
