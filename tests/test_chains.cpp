@@ -208,7 +208,7 @@ TEST_CASE_TEMPLATE("a link of two functions gives the bits of both, one after th
         const Link both = link_to(functions[written], operands[0].data(), operands[1].data(),
                                   written ? found.data() : nullptr, operands[2].data());
         const Link chain[] = {take, both, link_to(links.store[0], nullptr, nullptr, handed.data()), last};
-        links.run(static_cast<std::int64_t>(n), chain);
+        links.run(0, static_cast<std::int64_t>(n), chain);
         if (!written) CHECK(found == std::vector<T>(n));
       }
       const auto kernel = [&](int function) { return table->tile[static_cast<int>(k::Tile::add) + function][kOwn<T>]; };
