@@ -541,6 +541,15 @@ TEST_CASE("a loss and its gradients are one step") {
   }
 }
 
+TEST_CASE("small groups that feed the same step are one") {
+  const Tensor x = ad::randn({32, 128}), large = ad::randn({512, 512});
+  ad::eval(x, large);
+  const Tensor shared = ad::exp(x), parts = ad::cat({shared * 2, shared + 1}, -1), other = ad::exp(large);
+  const std::vector<int> sizes = step_sizes({parts, other});
+  CHECK(sizes.size() == 3);
+  CHECK(*std::max_element(sizes.begin(), sizes.end()) == 3);
+}
+
 TEST_CASE("what stays inside is no tensor") {
   constexpr std::int64_t bytes = 256 * 1024 * 4;
   const Tensor x = ad::randn({256, 1024});

@@ -85,11 +85,16 @@ void put_blocks(const Node& input, const MemoryOrder& order, std::int64_t blocks
   if (total == 0) return;
   const Shape shape = order.apply(input.shape);
   const kernels::View view{input.value.data, order.apply(input.value.strides)};
+  const bool contiguous = is_row_major(shape, view.strides);
   constexpr std::int64_t kFew = 64;
   const std::int64_t per_chunk = std::max<std::int64_t>(1, kGrain / block);  // blocks
   parallel_for((blocks + per_chunk - 1) / per_chunk, [&](std::int64_t chunk) {
     const std::int64_t first = chunk * per_chunk, last = std::min(blocks, first + per_chunk);
-    if (block >= kFew || blocks == 1) {
+    if (contiguous && block >= kFew) {
+      for (std::int64_t i = first; i < last; ++i)
+        std::memcpy(output + i * step * element, static_cast<const std::byte*>(view.data) + i * block * element,
+                    static_cast<std::size_t>(block * element));
+    } else if (block >= kFew || blocks == 1) {
       for (std::int64_t i = first; i < last; ++i)
         kernels::load(size_of(input.dtype), shape, view, i * block, block, output + i * step * element);
     } else if (element == 1) {

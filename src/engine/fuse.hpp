@@ -56,6 +56,7 @@ class Steps {
     int row_dims = 0;              // how many dims make a row; 0: not known yet
     int behind = 0;                // how many dims come after them in the shape (though not in memory)
     int members = 0;
+    int feeder = -1;  // of a single node: the last group found that it reads
     bool late = false, leaves = false;
     const Node* sum = nullptr;  // of one that adds a product; valid while steps are built
     Repeated repeated;

@@ -40,6 +40,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
     if (!translate(i)) return false;
     counted_[i] = !gathered_[i];
   }
+  order_loads();
   order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
     for (int k = 0; k < program.instructions_[at].inputs; ++k)

@@ -339,6 +339,7 @@ class Planner {
   bool is_streamed(int value, int chain_end) const;
   template <class Visit>
   void for_chains(const Visit& visit);
+  void order_loads();
   void order_chains();
   void order_chain(int first, int last);
   void find_chains();

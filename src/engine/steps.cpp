@@ -285,10 +285,16 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
     const Node* const sum = groups_[static_cast<std::size_t>(step)].sum;
     return sum && is_added(node, *sum);
   };
-  // What is small beside other things is not worth it that these wait for each other.
+  // What is small beside other things is not worth it that these wait for each other, but where both are read by a step
+  // that waits for them.
   const auto is_small = [largest](const Node& node) {
     const std::int64_t read = node.input_count() > 0 ? numel(node.input(0)->shape) : 0;
     return 16 * std::max(numel(node.shape), read) < largest;
+  };
+  const auto group_to_join = [&](const Node& node, int reader) {
+    if (!is_small(node)) return other_reader(node, reader);
+    const int feeder = reader >= 0 ? groups_[static_cast<std::size_t>(reader)].feeder : -1;
+    return feeder >= 0 && other_reader(node, reader) == feeder ? feeder : -1;
   };
   for (auto at = plan.rbegin(); at != plan.rend(); ++at) {
     Node& node = **at;
@@ -302,7 +308,7 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
       groups_.emplace_back();
       groups_.back().sum = &node;
     } else if (kind != Fusible::columns && can_join(reader, node, kind)) {  // columns are complete after the step
-    } else if (const int other = is_small(node) ? -1 : other_reader(node, reader); can_join(other, node, kind)) {
+    } else if (const int other = group_to_join(node, reader); can_join(other, node, kind)) {
       node.mark = other;
     } else {
       node.mark = static_cast<std::int32_t>(groups_.size());
@@ -313,6 +319,8 @@ void Steps::build(const std::vector<Node*>& plan, std::int64_t fewest_to_recompu
         group.shape = rows.shape;
         group.row_dims = rows.dims;
         group.behind = rows.behind;
+        if (reader >= 0 && !groups_[static_cast<std::size_t>(reader)].shape)
+          groups_[static_cast<std::size_t>(reader)].feeder = node.mark;
         group.late = reader >= 0 || node.cell;  // until it is known who reads it
       }
       groups_.push_back(group);
