@@ -375,6 +375,41 @@ TEST_CASE("a slice of one of them is seen, not copied") {
   CHECK(storage_of(half) == storage_of(pair.together[3]));
 }
 
+TEST_CASE("who assigns one of them before its next value is computed has the last word") {
+  const ad::NoGradGuard no_grad;
+  Tensors cells;
+  for (int i = 0; i < 3; ++i) cells.push_back(ad::full({4}, 1.0 * i).detach().requires_grad_(true));
+  ad::detail::JoinedCells joined(cells);
+  for (const double value : {5.0, 7.0}) {
+    joined.set_(joined.value() + 10.0);
+    cells[1].set_(ad::full({4}, value));
+    ad::detail::eval_pending();
+    CHECK(same_bits(cells[1].detach(), ad::full({4}, value)));
+  }
+  CHECK(same_bits(cells[0].detach(), ad::full({4}, 20.0)));
+  CHECK(same_bits(cells[2].detach(), ad::full({4}, 22.0)));
+  joined.set_(joined.value() + 1.0);
+  ad::detail::eval_pending();
+  CHECK(same_bits(cells[1].detach(), ad::full({4}, 8.0)));
+  // So it is when all is computed at once.
+  const ad::EagerGuard eager;
+  cells[0].set_(ad::full({4}, 1.0));
+  joined.set_(joined.value() + 1.0);
+  CHECK(same_bits(cells[0].detach(), ad::full({4}, 2.0)));
+  CHECK(same_bits(cells[1].detach(), ad::full({4}, 9.0)));
+}
+
+TEST_CASE("a cell that takes the value of one of them does not keep the others") {
+  Pair pair(adam, ad::float32, std::vector<ad::Shape>(32, ad::Shape{32, 32}));
+  pair.step(0);
+  const ad::NoGradGuard no_grad;
+  Tensor cell = ad::zeros({32, 32}).detach().requires_grad_(true);
+  cell.set_(pair.together[3]);
+  ad::eval(cell);
+  CHECK(storage_of(cell) != storage_of(pair.together[3]));
+  CHECK(same_bits(cell.detach(), pair.together[3].detach()));
+}
+
 TEST_CASE("their steps are replayed") {
   Pair pair(adam);
   for (int step = 0; step < 5; ++step) pair.step(step);

@@ -176,29 +176,24 @@ void Cell::drop_link() noexcept {
   if (take_from(links_, 1) == 1) delete this;
 }
 
-Node* Cell::new_leaf(const Node& like) {
-  Node* leaf = Node::make(kLeaf, like.shape, like.dtype);
-  leaf->requires_grad = requires_grad_;
-  leaf->version = ++version_;
-  leaf->cell = this;
+void Cell::own(Node& leaf) noexcept {
+  leaf.requires_grad = requires_grad_;
+  leaf.version = ++version_;
+  leaf.cell = this;
   add_link();
-  return leaf;
 }
 
 Node* Cell::make_leaf(Node* source) {
-  Node* leaf = new_leaf(*source);
+  Node* leaf = Node::make(kLeaf, source->shape, source->dtype);
+  own(*leaf);
   leaf->take_value_of(source);
   return leaf;
 }
 
-Node* Cell::make_leaf(const Value& source, std::int64_t offset, const Strides& strides) {
-  Node* leaf = new_leaf(*current_);
+void Cell::show(Node* leaf, const Value& source, std::int64_t offset, const Strides& strides) {
   leaf->alias_value(source, offset, strides);
+  own(*leaf);
   leaf->set_computed();
-  return leaf;
-}
-
-void Cell::replace(Node* leaf) noexcept {
   for (Node* old : {std::exchange(current_, leaf), std::exchange(committed_, nullptr)})
     if (old) old->drop_use();
 }

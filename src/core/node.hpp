@@ -302,10 +302,11 @@ class Cell {
   bool revert() noexcept;
   /// The value, if any, that commit() will make the cell's.
   const Node* to_commit() const noexcept { return current_->is_computed() ? current_ : proposed_; }
-  /// A new leaf that shows a computed value from `offset` elements on, for replace().
-  Node* make_leaf(const Value& source, std::int64_t offset, const Strides& strides);
-  /// Makes a computed leaf (whose use it takes over) the cell's value, whatever it was.
-  void replace(Node* leaf) noexcept;
+  /// What will be that, while the evaluation is under way; null: nothing, or it is not known yet.
+  const Node* to_come() const noexcept { return proposed_ ? proposed_ : current_->is_computed() ? nullptr : current_; }
+  /// Makes `leaf`, a new one of the cell's shape whose use it takes over, the cell's value, whatever that was: a part
+  /// of a computed value, from `offset` elements on.
+  void show(Node* leaf, const Value& source, std::int64_t offset, const Strides& strides);
   /// Replaces the leaves by such with the same values that require grad, or do not.
   void set_requires_grad(bool requires_grad);
 
@@ -318,7 +319,7 @@ class Cell {
  private:
   Cell() = default;
   bool adopt(Node* source) noexcept;
-  Node* new_leaf(const Node& like);
+  void own(Node& leaf) noexcept;
   Node* make_leaf(Node* source);
 
   std::atomic<std::int32_t> uses_{1}, links_{1};

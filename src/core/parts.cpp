@@ -6,8 +6,14 @@ namespace adjoint::detail {
 
 Parts::Parts(std::vector<Tensor> cells, Cell& whole) : cells_(std::move(cells)), whole_(&whole) {
   for (const Tensor& cell : cells_) versions_.push_back(Access::cell(cell)->current()->version);
+  expected_ = versions_;
   leaves_.reserve(cells_.size());
   whole_->parts = this;
+}
+
+Parts::~Parts() {
+  whole_->parts = nullptr;
+  for (Node* leaf : leaves_) leaf->drop_use();
 }
 
 bool Parts::are_current() const noexcept {
@@ -16,34 +22,40 @@ bool Parts::are_current() const noexcept {
   return true;
 }
 
+// Who is about to show the value adds a reference before it lets go of a leaf: these are looked at last.
 bool Parts::are_alone_in(const Node& whole) const noexcept {
-  const Storage* storage = whole.value.storage;
-  if (storage != storage_ || static_cast<std::size_t>(storage->refs()) != cells_.size() + 1) return false;
   for (const Tensor& cell : cells_)
     if (Access::cell(cell)->current()->uses() != 1) return false;
-  return are_current();
+  return lie_in(whole) && static_cast<std::size_t>(whole.value.storage->refs()) == cells_.size() + 1;
+}
+
+void Parts::expect() noexcept {
+  for (std::size_t i = 0; i < cells_.size(); ++i) expected_[i] = Access::cell(cells_[i])->current()->version;
+}
+
+void Parts::reserve(const Node& whole) {
+  if (lie_in(whole)) return;
+  for (std::size_t i = leaves_.size(); i < cells_.size(); ++i)
+    leaves_.push_back(Node::make(kLeaf, cells_[i].shape(), cells_[i].dtype()));
 }
 
 void Parts::follow(const Node& whole) {
-  if (whole.value.storage == storage_ && storage_ && are_current()) return;
-  try {
-    std::int64_t offset = 0;
-    const std::int64_t step = whole.value.strides[0];
-    for (const Tensor& tensor : cells_) {
-      const Shape& shape = tensor.shape();
+  if (lie_in(whole)) return;
+  reserve(whole);
+  std::int64_t offset = 0;
+  const std::int64_t step = whole.value.strides[0];
+  for (std::size_t i = 0; i < cells_.size(); ++i) {
+    Cell& cell = *Access::cell(cells_[i]);
+    const Shape& shape = cells_[i].shape();
+    if (cell.current()->version == expected_[i]) {
       Strides strides = row_major_strides(shape);
       for (std::int64_t& stride : strides) stride *= step;
-      leaves_.push_back(Access::cell(tensor)->make_leaf(whole.value, offset * step, strides));
-      offset += numel(shape);
+      cell.show(leaves_[i], whole.value, offset * step, strides);
+      versions_[i] = expected_[i] = cell.current()->version;
+    } else {
+      leaves_[i]->drop_use();
     }
-  } catch (...) {
-    for (Node* leaf : leaves_) leaf->drop_use();
-    leaves_.clear();
-    throw;
-  }
-  for (std::size_t i = 0; i < cells_.size(); ++i) {
-    versions_[i] = leaves_[i]->version;
-    Access::cell(cells_[i])->replace(leaves_[i]);
+    offset += numel(shape);
   }
   leaves_.clear();
   storage_ = whole.value.storage;

@@ -15,7 +15,7 @@ class Parts {
  public:
   /// `whole`, a cell's, holds the cells' values already, or will.
   Parts(std::vector<Tensor> cells, Cell& whole);
-  ~Parts() { whole_->parts = nullptr; }
+  ~Parts();
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
 
@@ -25,16 +25,25 @@ class Parts {
   /// Whether a value of the whole lies in memory that nobody else uses but for the parts, and these only by their
   /// cells.
   bool are_alone_in(const Node& whole) const noexcept;
-  /// Gives the cells the parts of a computed value, if they do not lie there already. Throws std::bad_alloc, and then
-  /// nothing has changed.
+  /// The whole is about to be assigned: its next value will be the cells', but for those that are assigned themselves
+  /// until then.
+  void expect() noexcept;
+  /// Makes the nodes that follow() may need, unless a value of the whole is about to be written over the one before.
+  /// Throws std::bad_alloc.
+  void reserve(const Node& whole);
+  /// Gives the cells the parts of a computed value, if they do not lie there already. Needs no memory after reserve(),
+  /// else it throws std::bad_alloc, and nothing has changed then.
   void follow(const Node& whole);
 
  private:
+  bool lie_in(const Node& whole) const noexcept { return storage_ && whole.value.storage == storage_ && are_current(); }
+
   std::vector<Tensor> cells_;
   Cell* whole_;
   const Storage* storage_ = nullptr;     // where the parts are
   std::vector<std::uint64_t> versions_;  // of the cells' leaves that show them
-  std::vector<Node*> leaves_;            // those to come
+  std::vector<std::uint64_t> expected_;  // of their leaves when the whole was assigned
+  std::vector<Node*> leaves_;            // made beforehand
 };
 
 }  // namespace adjoint::detail

@@ -118,6 +118,7 @@ class Evaluation {
   void finish_step(Node* const* nodes, int count, bool computed, const Repeated& repeated = {});
   bool finish_closed(Node* const* nodes, const Program& program);
   void compute(Node& node);
+  bool reserve_parts() noexcept;
   void give_parts(Cell& cell) noexcept;
   /// Calls `compute` for nodes, under the eyes of the profile if there is one.
   template <class Compute>
@@ -367,6 +368,15 @@ void Evaluation::run() {
   if (profile_ && operations > 0) profile_->evaluation(began_, planned_, operations, state_.replays > replays_);
 }
 
+// For the cells whose values are parts of another's: nothing can fail any more when that has been written.
+bool Evaluation::reserve_parts() noexcept try {
+  for (const Cell* cell : cells_)
+    if (const Node* whole = cell->parts ? cell->to_come() : nullptr) cell->parts->reserve(*whole);
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
 // The cells whose values are parts of this one's get theirs with it.
 void Evaluation::give_parts(Cell& cell) noexcept try {
   const Node* whole = cell.parts ? cell.to_commit() : nullptr;
@@ -389,7 +399,7 @@ void Evaluation::run_late_steps(Steps& steps, KeptPlan* kept) {
     if (!failed_ && groups.prepare(steps.begin(step), steps.count(step), program)) ready.push_back(step);
     else run(step);
   }
-  if (!failed_ && groups.allocate_buffers()) {
+  if (!failed_ && reserve_parts() && groups.allocate_buffers()) {
     for (std::size_t i = 0; i < ready.size(); ++i) {
       const auto compute = [&] {
         groups.compute_prepared(i);

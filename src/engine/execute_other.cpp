@@ -201,7 +201,7 @@ bool execute_added_product(Node* const* nodes, int count) {
   const Storage* const storage = other.value.storage;
   const auto has_failed = [](const Node* node) { return node->state() == State::failed; };
   if (has_failed(&other) || has_failed(product.input(0)) || has_failed(product.input(1)) || !storage ||
-      storage->is_shared() || !storage->is_writable() || storage->data() != other.value.data || other.uses() != 1 ||
+      !storage->is_writable() || storage->data() != other.value.data || other.uses() != 1 || storage->is_shared() ||
       other.keeps_own_value() || sum.keeps_input(0) || !ThreadState::get().donate)
     return false;
   bool done = false;

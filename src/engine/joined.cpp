@@ -30,6 +30,7 @@ const std::vector<Tensor>& JoinedCells::cells() const noexcept { return parts_->
 Tensor JoinedCells::value() const { return parts_->are_current() ? whole_ : joined(cells()); }
 
 void JoinedCells::set_(const Tensor& value) {
+  parts_->expect();
   whole_.set_(value);
   if (const Node& whole = *Access::node(whole_); whole.is_computed()) parts_->follow(whole);
 }

@@ -52,6 +52,7 @@ class Program {
   static constexpr std::int16_t kNone = -1;
   static constexpr std::int64_t kLocalBytes = 256;  // a strip is no longer
   static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
+  static constexpr int kMostInstructions = 2 * kMostMembers + kMostExternals;
 
   /// Where the elements of a value are, for a block.
   enum class Place : std::uint8_t {
@@ -129,7 +130,9 @@ class Program {
     void run(const Chain& chain, std::int64_t row, std::int64_t rows);
 
    private:
-    static constexpr int kMostLinks = 4 * (2 * kMostMembers + kMostExternals) + kMostExternals + kMostMembers;
+    static constexpr int kMostFetched = kMostExternals + kMostMembers;
+    static constexpr int kMostLinks = 4 * kMostInstructions + kMostFetched;
+    static constexpr int kMostMoves = 5 * kMostInstructions + kMostFetched;
     std::byte* address(int value, std::int64_t row, std::int64_t row_of_block) const noexcept;
     void bind(const Chain& chain, std::int64_t row) noexcept;
     void run_some(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t begin,
@@ -141,14 +144,16 @@ class Program {
     std::byte* const* base_;
     std::byte *lanes_, *partial_;
     kernels::Link links_[kMostLinks];
-    /// An address that goes on from a row to the next. Those of a chain begin at four times its first link, and end
-    /// with null; its links that reduce or stream, at its first link, and end with kNone.
+    /// An address that goes on from a row to the next. Those of a chain end with null; its links that reduce or stream
+    /// begin at its first link, and end with kNone.
     struct Move {
       const std::byte** address;
       std::int64_t step;
       const std::byte* first;  // in a buffer, where a block begins; null: in memory
     };
-    Move moves_[4 * kMostLinks];
+    Move moves_[kMostMoves];
+    Move* next_move_ = moves_;
+    const Move* moves_of_[kMostInstructions];  // by chain
     std::int16_t varying_[kMostLinks];
     void (*drain_)() = nullptr;  // where anything is streamed
   };
@@ -305,7 +310,7 @@ class Planner {
   using Place = Program::Place;
   static constexpr std::int16_t kNone = Program::kNone;
   static constexpr int kMostExternals = Program::kMostExternals, kMostValues = Program::kMostValues;
-  static constexpr int kMostInstructions = 2 * kMostMembers + kMostExternals;
+  static constexpr int kMostInstructions = Program::kMostInstructions;
   /// How a node's shape relates to the group's: the same, one value per row with sizes of 1 in place of its dims, or
   /// without these; or it is a single element, which is read where it is.
   enum class Form : std::uint8_t { full, kept, removed, single };

@@ -51,7 +51,8 @@ std::byte* Program::Chains::address(int index, std::int64_t row, std::int64_t ro
 /// The links of a chain for the first row of a thread's. Those of the next one follow from them.
 void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
   std::byte* lanes = lanes_;
-  Move* move = moves_ + std::ptrdiff_t{4} * chain.first_link;
+  Move*& move = next_move_;
+  moves_of_[&chain - program_.chains_.data()] = move;
   std::int16_t* varying = varying_ + chain.first_link;
   for (int l = chain.first_link; l < chain.last_link; ++l) {
     const ChainLink& link = program_.links_[static_cast<std::size_t>(l)];
@@ -88,13 +89,13 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
     }
     if (varies) *varying++ = static_cast<std::int16_t>(l);
   }
-  move->address = nullptr;
+  move++->address = nullptr;
   *varying = kNone;
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
-  const Move* const moves = moves_ + std::ptrdiff_t{4} * chain.first_link;
+  const Move* const moves = moves_of_[&chain - program_.chains_.data()];
   for (const Move* move = moves; move->address; ++move)
     if (move->first) *move->address = move->first;
   const ChainLink* const links = program_.links_.data();

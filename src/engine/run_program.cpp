@@ -76,7 +76,7 @@ bool Program::is_free(const External& external, const Node& node, Node* const* n
   if (!storage || !storage->is_writable() || storage->data() != input.value.data || input.keeps_own_value())
     return false;
   const bool replaced = late_ && is_old_value(input) && is_new_value(node, input);
-  if (input.uses() != external.readers + replaced) return false;
+  if (input.uses() != external.readers + replaced) return false;  // before the storage: see Parts::are_alone_in
   return !storage->is_shared() || (replaced && input.cell->parts && input.cell->parts->are_alone_in(input));
 }
 

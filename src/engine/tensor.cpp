@@ -148,7 +148,9 @@ Tensor& assign(Tensor& target, const char* operation, const Tensor& value) {
     throw DtypeError(std::string(operation) + ": the new value has dtype " + name_of(value.dtype()) +
                      ", and the cell " + name_of(node->dtype) + "; a cell keeps its dtype");
   if (value.dtype() == node->dtype) {
-    cell->assign(Access::node(value));
+    const Node& source = *Access::node(value);
+    const bool copied = source.is_computed() && is_small_part(source);  // as detach() does
+    cell->assign(Access::node(copied ? detached(value) : value));
   } else {
     const NoGradGuard no_grad;
     cell->assign(Access::node(cast(value, node->dtype)));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <sstream>
 #include <tuple>
 #include <utility>
@@ -155,15 +156,18 @@ void Optimizer::split_states(const Cohort& cohort, std::vector<std::vector<Tenso
 
 /// From now on they are updated one by one, until others are joined. The parameters keep their values.
 void Optimizer::part(Cohort& cohort) {
-  split_states(cohort, states_);
+  std::vector<std::vector<Tensor>> states = states_;
+  split_states(cohort, states);
   if (cohort.joined)
     for (std::size_t m = 0; m < cohort.joined->parameters.cells().size(); ++m)
-      for (Tensor& state : states_[cohort.members[m]]) state = cell(state);
+      for (Tensor& state : states[cohort.members[m]]) state = cell(state);
+  states_.swap(states);
   cohort.joined.reset();
   cohort.is_settled = false;
 }
 
-void Optimizer::step() {
+// What has been assigned when something throws is computed: no other assignment may come before it.
+void Optimizer::step() try {
   const NoGradGuard no_grad;
   TensorList gradients;
   gradients.reserve(parameters_.size());
@@ -206,6 +210,13 @@ void Optimizer::step() {
   }
   gradients = {};
   adjoint::detail::eval_pending();
+} catch (...) {
+  const std::exception_ptr error = std::current_exception();
+  try {
+    adjoint::detail::eval_pending();
+  } catch (...) {  // it has failed for the same reason, or another
+  }
+  std::rethrow_exception(error);
 }
 
 void Optimizer::zero_grad() {

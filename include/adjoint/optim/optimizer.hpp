@@ -16,7 +16,8 @@ namespace adjoint::optim {
 /// Frozen parameters, which do not require grad, are passed over until they are thawed.
 ///
 /// Small parameters are updated together where the update is elementwise, as those of SGD and Adam are; their values then
-/// lie one after another in one memory. That shows in nothing but the time that a step takes.
+/// lie one after another in one memory, and where one is looked at through data(), the next step moves all of them to
+/// another one. The numbers are the same.
 ///
 /// An optimizer of one's own derives from this and writes update() as graph code.
 class ADJOINT_API Optimizer {
