@@ -341,3 +341,19 @@ TEST_CASE("values lie as explain() expects") {
     for (const ad::table::Case& sample : row.cases) check(row, sample, ad::float64);
   CHECK(checked > 1000);
 }
+
+TEST_CASE("derivatives do not compute for all elements what they can for each row, nor the same thing twice") {
+  const Tensor x = ad::randn({8, 100}).requires_grad_(), column = ad::randn({8, 1}).requires_grad_();
+  ad::eval(x, column);
+  const auto flops = [](const Tensor& loss, const Tensor& leaf) {
+    const Tensor gradient = ad::autograd::grad({loss}, {leaf})[0];
+    ad::eval(loss);
+    return ad::explain(gradient).flops;
+  };
+  // What is summed over each row is 3 times the cotangent, not -3 times.
+  CHECK(flops(ad::sum((x - column) * 3), column) <= 2 * 8 * 100 + 8);
+  // 2 g x, with one product for all elements.
+  const Tensor scale = ad::sum(ad::square(x), -1, true);
+  CHECK(flops(ad::sum(scale * scale), x) <= 8 * 100 + 8 * 8);
+  CHECK(flops(ad::sum(x * x), x) <= 8 * 100 + 4);
+}

@@ -58,6 +58,8 @@ Tensor pulled_back(Node& node, int i, const Tensor& g, MarkedValues& values) {
   const Operation& operation = *node.operation;
   switch (operation.family) {
     case Family::elementwise:
+      // A rule that reads nothing is the same for all elements, and so for their sum.
+      if (operation.reads[i] == 0) return operation.tangent(at, i, sum_to(g, at.input_shape(i)));
       return sum_to(operation.tangent(at, i, g), at.input_shape(i));
     case Family::reduction:
       return operation.tangent(at, i, expand_reduced(g, at.attributes<ReduceAttributes>().dims, at.input_shape(i)));

@@ -76,8 +76,10 @@ struct ClassOptions {
   double label_smoothing;
 };
 
-// The loss of log-probabilities for targets that are classes.
-Tensor loss_of_classes(const Tensor& input, const Tensor& target, const ClassOptions& options) {
+// The loss of log-probabilities for targets that are classes: of `input` less `normalizer`, if there is one (and no
+// smoothing), which is taken from the labels' elements alone.
+Tensor loss_of_classes(const Tensor& input, const Tensor& normalizer, const Tensor& target,
+                       const ClassOptions& options) {
   const Shape shape = shape_without_classes(options.name, input);
   if (!is_integral(target.dtype()))
     throw DtypeError(std::string(options.name) + ": target of shape " + to_string(target.shape()) + " is " +
@@ -92,7 +94,9 @@ Tensor loss_of_classes(const Tensor& input, const Tensor& target, const ClassOpt
   const Tensor ignored = labels == options.ignore_index;
   const Tensor index = checked_index(masked_fill(labels, ignored, 0), 0, classes, options.target_name);
 
-  Tensor losses = -squeeze(gather(rows, 1, unsqueeze(index, 1)), 1);
+  Tensor of_labels = gather(rows, 1, unsqueeze(index, 1));
+  if (normalizer.defined()) of_labels = of_labels - classes_last(normalizer);
+  Tensor losses = -squeeze(of_labels, 1);
   Tensor weights = logical_not(ignored).to(rows.dtype());
   Tensor spread;  // the part of the loss that does not depend on the label
   if (options.label_smoothing > 0) spread = -rows;
@@ -156,7 +160,7 @@ Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options) {
   require_floating("nll_loss", "input", input);
   require_defined("nll_loss", "target", target);
-  return loss_of_classes(input, target,
+  return loss_of_classes(input, {}, target,
                          {"nll_loss", "nll_loss: target", options.weight, options.ignore_index, options.reduction, 0});
 }
 
@@ -172,11 +176,15 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntro
     throw ShapeError("cross_entropy: target of shape " + to_string(target.shape()) + " does not fit input of shape " +
                      to_string(input.shape()) + "; class probabilities should have the input's shape, class indices " +
                      "be integers of shape " + to_string(shape));
-  const Tensor log_probabilities = log_softmax(input, input.dim() == 1 ? 0 : 1);
-  if (!by_class) return loss_of_probabilities(log_probabilities, target, shape, options);
-  return loss_of_classes(log_probabilities, target,
-                         {"cross_entropy", "cross_entropy: target", options.weight, options.ignore_index,
-                          options.reduction, options.label_smoothing});
+  const int classes = input.dim() == 1 ? 0 : 1;
+  if (!by_class) return loss_of_probabilities(log_softmax(input, classes), target, shape, options);
+  const ClassOptions of_classes{"cross_entropy",      "cross_entropy: target", options.weight,
+                                options.ignore_index, options.reduction,       options.label_smoothing};
+  if (options.label_smoothing > 0 || input.numel() == 0)
+    return loss_of_classes(log_softmax(input, classes), {}, target, of_classes);
+  // log_softmax in its two parts. The largest element is a constant: it drops out of what they compute.
+  const Tensor shifted = input - amax(input.detach(), classes, true);
+  return loss_of_classes(shifted, log(sum(exp(shifted), classes, true)), target, of_classes);
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const BceOptions& options) {

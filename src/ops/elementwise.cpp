@@ -2,6 +2,7 @@
 // in t and elementwise, and so serves both modes. Plain ones first.
 #include "kernels/kernels.hpp"
 #include "ops/common.hpp"
+#include "ops/movement.hpp"
 
 namespace adjoint {
 namespace detail {
@@ -69,6 +70,9 @@ const Operation kRound = unary("round", Tile::round, 0, zero);
 const Operation kAdd = binary("add", Tile::add, 0, 0, [](const Recorded&, int, const Tensor& t) { return t; });
 const Operation kSub = binary("sub", Tile::sub, 0, 0, [](const Recorded&, int i, const Tensor& t) { return i == 0 ? t : -t; });
 const Operation kMul = binary("mul", Tile::mul, kReadsB, kReadsA, [](const Recorded& at, int i, const Tensor& t) { return t * at.input(1 - i); });
+// A product of x with itself, which has one derivative instead of two equal ones.
+const Operation kSquare{"mul", Family::elementwise, execute_elementwise, static_cast<std::uint8_t>(Tile::mul), false, 1,
+  {kReadsA}, [](const Recorded& at, int, const Tensor& t) { return multiplied(t, 2) * at.input(0); }, nullptr};
 const Operation kDiv = binary("div", Tile::div, kReadsB, kReadsB | kY, [](const Recorded& at, int i, const Tensor& t) {
   return i == 0 ? t / at.input(1) : -t * (at.output() / at.input(1));
 });
@@ -164,6 +168,7 @@ Tensor binary_function(const Operation& operation, const Tensor& a, const Tensor
   const Dtype dtype = meeting_dtype(operation, da == db ? da : promote(a, b), operands);
   const Shape &sa = inputs[0]->shape, &sb = inputs[1]->shape;
   const Dtype result = gives_bool ? bool_ : dtype;
+  if (&operation == &kMul && inputs[0] == inputs[1]) return record(kSquare, sa, result, inputs, 2);
   if (da == dtype && db == dtype) {
     if (sb.empty() || sa == sb) return record(operation, sa, result, inputs, 2);
     if (sa.empty()) return record(operation, sb, result, inputs, 2);

@@ -1,10 +1,12 @@
 // The linear operations that move elements, each with its transpose.
 #include "ops/movement.hpp"
+#include "core/thread_state.hpp"
 #include "ops/common.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 namespace adjoint {
 namespace detail {
@@ -357,6 +359,16 @@ Tensor detail::broadcast_as(const char* operation, const Tensor& x, const Shape&
                      " does not broadcast to " + to_string(shape) +
                      ": from the last dim on, sizes must be equal, or 1 in the " + argument);
   return record(kBroadcastTo, shape, x.dtype(), {x});
+}
+
+Tensor detail::multiplied(const Tensor& x, double number) {
+  Node& node = *Access::node(x);
+  Tensor repeated;
+  if (node.operation == &kBroadcastTo && node.owner == &ThreadState::get()) {
+    const std::lock_guard lock(node.owner->mutex);
+    if (node.has_inputs()) repeated = Access::share(node.input(0));
+  }
+  return repeated.defined() ? broadcast_to(repeated * number, node.shape) : x * number;
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) { return broadcast_as("broadcast_to", x, shape); }
