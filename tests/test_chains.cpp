@@ -517,3 +517,52 @@ TEST_CASE_TEMPLATE("results of large groups are written past the caches, with th
     ad::set_num_threads(1);
   }
 }
+
+TEST_CASE("what cannot be in a chain is moved out of it") {
+  const Tensor logits = ad::randn({64, 1000}).requires_grad_(), labels = ad::randint(0, 1000, {64});
+  ad::eval(logits, labels);
+  const Tensor loss = ad::nn::cross_entropy(logits, labels);
+  loss.backward();
+  std::ostringstream plan;
+  plan << ad::explain(loss, logits.grad());
+  // Neither the labels' elements nor the row in which the derivative by them is scattered.
+  std::istringstream lines(plan.str());
+  int chained = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("(64, 1000)") == std::string::npos) continue;
+    for (const char* operation : {" = sub(", " = mul("})
+      if (line.find(operation) != std::string::npos) chained += line.find("in a chain") != std::string::npos ? 1 : 100;
+  }
+  CHECK(chained == 2);
+}
+
+TEST_CASE_TEMPLATE("elements are scattered into what is the same for all rows", T, float, double) {
+  for (const ad::Shape& shape : {ad::Shape{300, 9}, ad::Shape{70, 130}, ad::Shape{40, 1000}, ad::Shape{7, 5000}}) {
+    CAPTURE(shape);
+    ad::manual_seed(3);
+    const Tensor x = ad::randn(shape, kDtype<T>), source = ad::randn({shape[0], 1}, kDtype<T>);
+    const Tensor index = ad::randint(0, shape[1], {shape[0], 1}), base = ad::randn({shape[1]}, kDtype<T>);
+    ad::eval(x, source, index, base);
+    const auto results = [&] {
+      const Tensor zeros = ad::zeros(shape, kDtype<T>);
+      return std::vector<Tensor>{x + ad::scatter_add(zeros, 1, index, source),
+                                 x * ad::scatter_add(ad::broadcast_to(base, shape), 1, index, source)};
+    };
+    std::vector<Tensor> alone;
+    {
+      const ad::engine::OptionsGuard one_by_one({false, true, true});
+      alone = results();
+      ad::eval(alone);
+    }
+    for (const int threads : {1, 3}) {
+      ad::set_num_threads(threads);
+      const std::vector<Tensor> together = results();
+      ad::eval(together);
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        const std::vector<T> expected = alone[i].template to_vector<T>(), values = together[i].template to_vector<T>();
+        CHECK(std::equal(values.begin(), values.end(), expected.begin(), same<T>));
+      }
+    }
+    ad::set_num_threads(1);
+  }
+}

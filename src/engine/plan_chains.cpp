@@ -56,6 +56,46 @@ void Planner::order_loads() {
   std::copy(others, others + count, instructions.begin() + loads);
 }
 
+/// Moves what cannot be in a chain, and would cut one in two, before or behind it.
+void Planner::join_chains() {
+  if (program_->rows_ * program_->length_ < kFewestElements) return;
+  auto& instructions = program_->instructions_;
+  const auto count = static_cast<int>(instructions.size());
+  // Whether an instruction reads what those of [begin, end) make.
+  const auto reads_any = [&](int at, int begin, int end) {
+    const Instruction& own = instructions[static_cast<std::size_t>(at)];
+    for (int i = begin; i < end; ++i)
+      for (int k = 0; k < own.inputs; ++k)
+        if (own.input[k] == instructions[static_cast<std::size_t>(i)].output) return true;
+    return false;
+  };
+  const auto move_to = [&](int to, int from) {
+    std::rotate(instructions.begin() + to, instructions.begin() + from, instructions.begin() + from + 1);
+    for (std::int16_t& column : program_->columns_)
+      if (column == from) column = static_cast<std::int16_t>(to);
+      else if (column >= to && column < from) ++column;
+  };
+  Dtype strip = bool_;
+  for (int first = 0, at = 0; at < count; ++at) {  // the chain is [first, at)
+    if (can_be_linked(at, first, strip)) continue;
+    if (Dtype own = bool_; at > first && can_be_linked(at, at, own)) {  // it begins another one
+      first = at;
+      strip = own;
+      continue;
+    }
+    if (at > first && !reads_any(at, first, at)) {
+      move_to(first++, at);
+      continue;
+    }
+    for (int next = at + 1; at > first && next < count; ++next, ++at) {
+      if (reads_any(next, at, next) || !can_be_linked(next, first, strip)) break;
+      move_to(at, next);
+    }
+    first = at + 1;
+    strip = bool_;
+  }
+}
+
 /// Lets instructions follow those whose results they read, within chains: it is in registers then.
 void Planner::order_chains() {
   for_chains([&](int first, int last, Dtype) { order_chain(first, last); });

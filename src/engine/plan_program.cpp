@@ -41,6 +41,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
     counted_[i] = !gathered_[i];
   }
   order_loads();
+  join_chains();
   order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
     for (int k = 0; k < program.instructions_[at].inputs; ++k)
@@ -389,12 +390,15 @@ bool Planner::translate_tile(int index, Form form, Instruction& instruction, int
 }
 
 /// Finds the members that only gathers read, or others like them, and that are computed element by element from what is
-/// there for each row, or in memory, or is like them: not all of their elements have to be computed.
+/// there for each row, or in memory, or is like them: not all of their elements have to be computed. And those that
+/// others read as well, where a few instructions compute what is gathered again: they need not be kept for it.
 void Planner::find_gathered() {
-  constexpr int kMost = 6;  // instructions
+  constexpr int kMost = 6, kMostAgain = 3;  // instructions
   std::fill(gathered_, gathered_ + count_, false);
+  std::fill(gathered_again_, gathered_again_ + count_, false);
   if (std::none_of(nodes_, nodes_ + count_, [](Node* node) { return fusible_kind(*node) == Fusible::gather; })) return;
   int cost[kMostMembers] = {};  // instructions; 0: unknown how
+  bool again[kMostMembers] = {};
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
     if (node.value.data || fusible_kind(node) != Fusible::tile || node.shape != *shape_) continue;
@@ -415,12 +419,14 @@ void Planner::find_gathered() {
       sum = own == 0 ? 0 : sum + own;
     }
     cost[i] = sum <= kMost ? sum : 0;
+    again[i] = sum != 0 && sum <= kMostAgain;
   }
   find_read_outside(nodes_, count_, repeated_, materialized_);
   bool read[kMostMembers] = {};
   for (int i = count_ - 1; i >= 0; --i) {
     const Node& node = *nodes_[i];
     gathered_[i] = cost[i] != 0 && read[i] && !materialized_[i];
+    gathered_again_[i] = again[i] && !materialized_[i];
     const bool gathers = fusible_kind(node) == Fusible::gather;
     for (int k = 0; k < node.input_count(); ++k) {
       if (!is_inside(node.input(k))) continue;
@@ -506,7 +512,8 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   const Node& node = *nodes_[index];
   const bool scatter = node.operation->execute == execute_scatter_add;
   if (is_inside(node.input(1))) return false;
-  if (const Node& from = *node.input(0); !scatter && is_inside(&from) && gathered_[from.mark]) {
+  const Node& from = *node.input(0);
+  if (!scatter && is_inside(&from) && (gathered_[from.mark] || gathered_again_[from.mark])) {
     const int indices = value_of(index, 1, Form::kept);
     if (indices == kNone || value(indices).place != Place::memory) return false;
     program_->indices_.push_back(static_cast<std::int16_t>(indices));
@@ -524,6 +531,7 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   instruction.input[0] = static_cast<std::int16_t>(elements);
   instruction.input[1] = static_cast<std::int16_t>(indices);
   if (!scatter) return true;
+  instruction.column = false;
   const int source = load(value_of(index, 2, Form::kept));
   instruction.kernel = kernels::table().tile[static_cast<int>(kernels::Tile::add)][static_cast<int>(node.dtype)];
   instruction.inputs = 3;
@@ -607,6 +615,16 @@ void Planner::find_candidates(int at, const Node& node) {
   }
 }
 
+/// Whether a scatter's result can stay from block to block, in a buffer of its own: then only the elements that it
+/// added to are copied anew.
+bool Planner::keeps_copy(const Instruction& scatter) {
+  const auto is_constant = [&](int index) {
+    const auto& constants = program_->constants_;
+    return std::find(constants.begin(), constants.end(), index) != constants.end();
+  };
+  return value(scatter.output).place == Place::buffer && is_constant(scatter.input[0]);
+}
+
 void Planner::assign_buffers() {
   // Where rows are cut into tiles, the next tile must find what it reads: a buffer is for elements of one size, since
   // those of another one would lie elsewhere, or for values that all tiles read.
@@ -627,6 +645,7 @@ void Planner::assign_buffers() {
   const Program::Chain* const last_chain = chain + program_->chains_.size();
   std::int16_t kept[kMostValues];
   int kept_count = 0;
+  bool kept_copy[kMostValues] = {};
   const auto give_back = [&](std::int16_t index, int at) {
     const Value& v = value(index);
     if (chain != last_chain && at >= chain->first &&
@@ -640,22 +659,30 @@ void Planner::assign_buffers() {
   for (const std::int16_t constant : program_->constants_) take(value(constant));
   for (const std::int16_t first : program_->loaded_first_) take(value(first));
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
-    const Instruction& instruction = program_->instructions_[i];
+    Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);
     if (chain != last_chain && at == chain->last) {
       ++chain;
       while (kept_count > 0) give_back(kept[--kept_count], -1);
     }
-    if (Value& v = value(instruction.output); v.place != Place::memory) take(v);
+    Value& output = value(instruction.output);
+    if (instruction.kind == Instruction::Kind::scatter && keeps_copy(instruction)) {
+      instruction.column = kept_copy[instruction.output] = true;
+      output.buffer = static_cast<std::int16_t>(program_->buffers_++);
+      widest_ = std::max<std::size_t>(widest_, output.element);
+    } else if (output.place != Place::memory) {
+      take(output);
+    }
     for (int k = 0; k < instruction.inputs; ++k) {
       const Value& v = value(instruction.input[k]);
       bool again = false;
       for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
-      if (!again && v.buffer != kNone && v.place != Place::constant && last_use_[instruction.input[k]] == at)
+      if (!again && v.buffer != kNone && v.place != Place::constant && !kept_copy[instruction.input[k]] &&
+          last_use_[instruction.input[k]] == at)
         give_back(instruction.input[k], at);
     }
     // What nobody reads needs its buffer for this instruction alone.
-    if (const Value& v = value(instruction.output); v.place != Place::memory && last_use_[instruction.output] < at)
+    if (output.place != Place::memory && !kept_copy[instruction.output] && last_use_[instruction.output] < at)
       give_back(instruction.output, at);
   }
 }

@@ -91,7 +91,9 @@ class Program {
     std::uint8_t inputs;
     std::int16_t input[3], output;
     std::int16_t member;
-    std::int32_t column;  // where its columns are among those of all, in bytes; of a join: its ends
+    // Where its columns are among those of all, in bytes; of a join: its ends; of a scatter: whether its result is a copy
+    // of what is the same for all blocks but for the elements that it adds to.
+    std::int32_t column;
     AccumulationOfRows accumulate_rows;
     union {
       kernels::TileKernel kernel;  // of a scatter: what adds
@@ -354,6 +356,7 @@ class Planner {
   template <class Visit>
   void for_chains(const Visit& visit);
   void order_loads();
+  void join_chains();
   void order_chains();
   void order_chain(int first, int last);
   void find_chains();
@@ -361,6 +364,7 @@ class Planner {
   void assign_buffers();
   void cut_blocks();
   void find_interior();
+  bool keeps_copy(const Instruction& scatter);
 
   Node* const* nodes_;
   int count_;
@@ -386,6 +390,7 @@ class Planner {
   bool loaded_[kMostValues];
   bool materialized_[kMostMembers], afterwards_[kMostMembers];
   bool gathered_[kMostMembers];            // computed for gathered elements alone
+  bool gathered_again_[kMostMembers];      // computed once more for them
   bool counted_[kMostMembers];             // among the externals' readers
   std::int16_t indices_of_[kMostMembers];  // of a gather: their value
   static constexpr int kKindsOfBuffers = 5;

@@ -218,14 +218,28 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
             }
             case Kind::scatter: {
               const auto* index = static_cast<const std::int64_t*>(inputs[1]);
-              if (to != inputs[0]) std::memcpy(to, inputs[0], static_cast<std::size_t>(n * output.element));
-              for (std::int64_t i = 0; i < rows; ++i) {
-                const std::int64_t place = index[i] - (is_long ? offset : 0);
-                if (is_long && (place < 0 || place >= n)) continue;
-                std::byte* const sum = to + (i * length_ + place) * output.element;
+              const auto* from = static_cast<const std::byte*>(inputs[0]);
+              // Calls visit(row, place in bytes) for rows whose element is here.
+              const auto for_places = [&](std::int64_t first, std::int64_t last, const auto& visit) {
+                for (std::int64_t i = first; i < last; ++i) {
+                  const std::int64_t place = index[i] - (is_long ? offset : 0);
+                  if (!is_long || (place >= 0 && place < n)) visit(i, place * output.element);
+                }
+              };
+              const std::int64_t row_bytes = length_ * output.element;
+              if (instruction.column && row != first_row) {  // the block before left its sums
+                for_places(-block_, 0, [&](std::int64_t i, std::int64_t place) {
+                  const std::int64_t own = (block_ + i) * row_bytes + place;
+                  std::memcpy(to + own, from + own, output.element);
+                });
+              } else if (to != from) {
+                std::memcpy(to, from, static_cast<std::size_t>(n * output.element));
+              }
+              for_places(0, rows, [&](std::int64_t i, std::int64_t place) {
+                std::byte* const sum = to + i * row_bytes + place;
                 const void* const terms[] = {sum, static_cast<const std::byte*>(inputs[2]) + i * output.element};
                 instruction.kernel(1, terms, sum);
-              }
+              });
               break;
             }
             case Kind::reduce:
