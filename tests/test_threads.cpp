@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <mutex>
@@ -380,6 +381,32 @@ TEST_CASE("the team is leased to one caller at a time") {
     const ad::detail::TeamLease lease;
     CHECK(omp_get_max_threads() == 2);
   });
+  ad::set_num_threads(mine);
+}
+
+TEST_CASE("a thread that is done takes over chunks of another one's") {
+  if (omp_get_thread_limit() < 3) return;
+  const int mine = ad::get_num_threads();
+  for (const int threads : {2, 3}) {
+    ad::set_num_threads(threads);
+    const ad::detail::TeamLease lease;
+    constexpr std::int64_t count = 20;
+    std::vector<std::atomic<int>> done(count);
+    std::atomic<std::int64_t> others{0};
+    const auto before = std::chrono::steady_clock::now();
+    bool waited_in_vain = false;
+    ad::detail::parallel_for(count, [&](std::int64_t chunk) {
+      // The first is not done before all others are.
+      while (chunk == 0 && others < count - 1 && !waited_in_vain) {
+        waited_in_vain = std::chrono::steady_clock::now() - before > std::chrono::seconds(60);
+        std::this_thread::yield();
+      }
+      ++done[static_cast<std::size_t>(chunk)];
+      if (chunk != 0) ++others;
+    });
+    CHECK(!waited_in_vain);
+    for (const std::atomic<int>& times : done) CHECK(times == 1);
+  }
   ad::set_num_threads(mine);
 }
 

@@ -17,6 +17,13 @@ namespace {
 
 std::atomic<bool> team_is_leased{false};
 
+/// Chunks that are left of a thread's.
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next;
+  std::int64_t end;
+};
+constexpr int kMostShares = 64;
+
 }  // namespace
 
 TeamLease::TeamLease() noexcept : before_(omp_get_max_threads()) {
@@ -45,8 +52,26 @@ void parallel_for_team_erased(std::int64_t count, void (*body)(const void*, std:
     for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk, 0);
     return;
   }
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (std::int64_t chunk = 0; chunk < count; ++chunk) body(context, chunk, omp_get_thread_num());
+  // Each thread has a share of its own, the same for the next step on as many chunks: its cache has them. One that is
+  // done helps the others, which may have slower cores, or not have them for themselves.
+  Share shares[kMostShares];
+  const int share_count = std::min(threads, kMostShares);
+  for (int i = 0; i < share_count; ++i) {
+    shares[i].next.store(count * i / share_count, std::memory_order_relaxed);
+    shares[i].end = count * (i + 1) / share_count;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    const int thread = omp_get_thread_num();
+    for (int i = 0; i < share_count; ++i) {
+      Share& share = shares[(thread + i) % share_count];
+      for (;;) {
+        const std::int64_t chunk = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (chunk >= share.end) break;
+        body(context, chunk, thread);
+      }
+    }
+  }
 }
 
 }  // namespace detail
