@@ -236,8 +236,13 @@ TEST_CASE_TEMPLATE("exp's link where some elements are hidden by large negative 
     const T zero = sizeof(T) == 4 ? T(-104) : T(-746);  // where exp becomes 0
     const T hidden[] = {
         T(-1e9), -infinity, zero - T(0.5), zero - T(1.5), zero, zero + T(0.1), std::numeric_limits<T>::quiet_NaN()};
-    for (std::size_t i = 0; i < x.size(); ++i)
-      x[i] = i % 3 == 0 ? hidden[generator() % (i < 512 ? 4 : 7)] : normal(generator) * (sizeof(T) == 4 ? 20 : 160);
+    // A NaN with low bits beside moderate numbers, too.
+    T nan = std::numeric_limits<T>::quiet_NaN();
+    reinterpret_cast<unsigned char*>(&nan)[0] = 0xff;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (i % 3 != 0) x[i] = normal(generator) * (sizeof(T) == 4 ? 20 : 160);
+      else x[i] = i >= 768 ? nan : hidden[generator() % (i < 512 ? 4 : 7)];
+    }
     std::vector<T> found(x.size()), expected(x.size());
     const Link chain[] = {
         link_to(links.load[0], x.data(), nullptr, nullptr),
