@@ -46,16 +46,16 @@ void Parts::follow(const Node& whole) {
   const std::int64_t step = whole.value.strides[0];
   for (std::size_t i = 0; i < cells_.size(); ++i) {
     Cell& cell = *Access::cell(cells_[i]);
-    const Shape& shape = cells_[i].shape();
+    const std::int64_t size = numel(cell.current()->shape);
     if (cell.current()->version == expected_[i]) {
-      Strides strides = row_major_strides(shape);
+      Strides strides = row_major_strides(cell.current()->shape);
       for (std::int64_t& stride : strides) stride *= step;
       cell.show(leaves_[i], whole.value, offset * step, strides);
       versions_[i] = expected_[i] = cell.current()->version;
     } else {
       leaves_[i]->drop_use();
     }
-    offset += numel(shape);
+    offset += size;
   }
   leaves_.clear();
   storage_ = whole.value.storage;
