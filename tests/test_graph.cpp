@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <tuple>
@@ -1116,4 +1117,25 @@ TEST_CASE("random programs of handles and cells agree with plain arithmetic, how
     for (const Variable& handle : handles) check(handle);
     for (const Variable& cell : cells) check(cell);
   }
+}
+
+TEST_CASE("a product with itself is differentiated twice, whatever was looked at before") {
+  const auto second = [](bool eager, bool look) {
+    std::optional<ad::EagerGuard> guard;
+    if (eager) guard.emplace();
+    const Tensor x = ad::arange(6).to(ad::float64).reshape({2, 3}).requires_grad_();
+    const Tensor rows = ad::sum(x * x, -1, true), loss = ad::sum(rows * rows * rows);
+    const Tensor gradient = ad::autograd::grad({loss}, {x}, {{}, {}, true})[0];
+    if (look) ad::eval(gradient);
+    return ad::autograd::grad({ad::sum(gradient)}, {x})[0].to_vector<double>();
+  };
+  // The sum of the gradient of sum_r (sum_c x_rc^2)^3, 6 s_r^2 x_rc: its derivative is 6 s_r^2 + 24 s_r x_rc sum_c
+  // x_rc.
+  std::vector<double> expected;
+  for (const double first : {0.0, 3.0}) {
+    const double s = first * first + (first + 1) * (first + 1) + (first + 2) * (first + 2), total = 3 * first + 3;
+    for (int c = 0; c < 3; ++c) expected.push_back(6 * s * s + 24 * s * (first + c) * total);
+  }
+  for (const bool eager : {false, true})
+    for (const bool look : {false, true}) CHECK(second(eager, look) == expected);
 }

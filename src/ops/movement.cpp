@@ -366,7 +366,7 @@ Tensor detail::multiplied(const Tensor& x, double number) {
   Tensor repeated;
   if (node.operation == &kBroadcastTo && node.owner == &ThreadState::get()) {
     const std::lock_guard lock(node.owner->mutex);
-    if (node.has_inputs()) repeated = Access::share(node.input(0));
+    if (node.state() == State::pending) repeated = Access::share(node.input(0));  // else its value may be gone
   }
   return repeated.defined() ? broadcast_to(repeated * number, node.shape) : x * number;
 }
