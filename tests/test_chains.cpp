@@ -146,7 +146,7 @@ void check_links(const k::Links& links, void (*const (&functions)[2])(), k::Tile
 
 TEST_CASE_TEMPLATE("a link gives the bits of its kernel, wherever its operands are", T, float, double) {
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
     REQUIRE(k::kLanes % links.strip == 0);
     int linked = 0;
@@ -182,7 +182,7 @@ TEST_CASE_TEMPLATE("a link gives the bits of its kernel, wherever its operands a
 
 TEST_CASE_TEMPLATE("a link of two functions gives the bits of both, one after the other", T, float, double) {
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
     const auto n = static_cast<std::size_t>(2 * links.strip);
     const T negative_zero{-0.0};
@@ -227,7 +227,7 @@ TEST_CASE_TEMPLATE("a link of two functions gives the bits of both, one after th
 
 TEST_CASE_TEMPLATE("exp's link where some elements are hidden by large negative numbers", T, float, double) {
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
     std::vector<T> x(1024);
     std::mt19937 generator(5);
@@ -261,7 +261,7 @@ TEST_CASE_TEMPLATE("exp's link where some elements are hidden by large negative 
 
 TEST_CASE_TEMPLATE("a value in a buffer of one strip is overwritten by the next", T, float, double) {
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
     const auto n = static_cast<std::size_t>(3 * links.strip);
     const std::vector<T> x = numbers<T>(n, 3);
@@ -283,7 +283,7 @@ TEST_CASE_TEMPLATE("a value in a buffer of one strip is overwritten by the next"
 TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to columns as accumulate does", T, float,
                    double) {
   for (const k::Table* table : tables()) {
-    CAPTURE(table->name);
+    CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
     for (const int kind :
          {static_cast<int>(k::Reduce::sum), static_cast<int>(k::Reduce::max), static_cast<int>(k::Reduce::min)}) {
@@ -542,16 +542,20 @@ TEST_CASE("what cannot be in a chain is moved out of it") {
 }
 
 TEST_CASE_TEMPLATE("elements are scattered into what is the same for all rows", T, float, double) {
-  for (const ad::Shape& shape : {ad::Shape{300, 9}, ad::Shape{70, 130}, ad::Shape{40, 1000}, ad::Shape{7, 5000}}) {
+  for (const ad::Shape& shape :
+       {ad::Shape{300, 9}, ad::Shape{70, 130}, ad::Shape{600, 130}, ad::Shape{40, 1000}, ad::Shape{7, 5000}}) {
     CAPTURE(shape);
     ad::manual_seed(3);
     const Tensor x = ad::randn(shape, kDtype<T>), source = ad::randn({shape[0], 1}, kDtype<T>);
     const Tensor index = ad::randint(0, shape[1], {shape[0], 1}), base = ad::randn({shape[1]}, kDtype<T>);
-    ad::eval(x, source, index, base);
+    const Tensor one_index = ad::narrow(ad::reshape(index, {1, shape[0]}), 1, 3, 1);
+    ad::eval(x, source, index, base, one_index);
     const auto results = [&] {
       const Tensor zeros = ad::zeros(shape, kDtype<T>);
+      // The last at one place for all rows, which lies in memory but once.
       return std::vector<Tensor>{x + ad::scatter_add(zeros, 1, index, source),
-                                 x * ad::scatter_add(ad::broadcast_to(base, shape), 1, index, source)};
+                                 x * ad::scatter_add(ad::broadcast_to(base, shape), 1, index, source),
+                                 x - ad::scatter_add(zeros, 1, ad::broadcast_to(one_index, index.shape()), source)};
     };
     std::vector<Tensor> alone;
     {
@@ -570,4 +574,15 @@ TEST_CASE_TEMPLATE("elements are scattered into what is the same for all rows", 
     }
     ad::set_num_threads(1);
   }
+}
+
+TEST_CASE("elements of a selection of bools are gathered") {
+  const Tensor x = ad::randn({64, 100}), index = ad::randint(0, 100, {64, 1});
+  const Tensor a = x > 0.5, b = x<-0.5, c = x> 0.0;
+  ad::eval(x, index, a, b, c);
+  const auto gathered = [&] { return ad::gather(ad::where(c, a, b), 1, index); };
+  const Tensor together = gathered();
+  ad::eval(together);
+  const ad::engine::OptionsGuard one_by_one({false, true, true});
+  CHECK(ad::sum(together != gathered()).item<std::int64_t>() == 0);
 }

@@ -1139,3 +1139,22 @@ TEST_CASE("a product with itself is differentiated twice, whatever was looked at
   for (const bool eager : {false, true})
     for (const bool look : {false, true}) CHECK(second(eager, look) == expected);
 }
+
+TEST_CASE("a product with itself is differentiated by its cotangent, and not through what that was made of") {
+  for (const bool look : {false, true}) {
+    CAPTURE(look);
+    const Tensor x = ad::tensor({1.0, 2.0, 3.0}).requires_grad_(), r = ad::tensor({2.0}).requires_grad_();
+    const Tensor v = ad::broadcast_to(r, {3});
+    if (look) ad::eval(v);
+    const Tensor g = ad::autograd::grad({x * x}, {x}, {{v}, {}, true})[0];
+    CHECK(ad::autograd::grad({ad::sum(g)}, {v})[0].to_vector<float>() == std::vector<float>{2, 4, 6});
+    Tensor constant;
+    {
+      const ad::NoGradGuard no_grad;
+      constant = ad::broadcast_to(r, {3});
+    }
+    if (look) ad::eval(constant);
+    ad::sum(ad::autograd::grad({x * x}, {x}, {{constant}, {}, true})[0]).backward();
+    CHECK(!r.grad().defined());
+  }
+}

@@ -391,6 +391,7 @@ TEST_CASE("a thread that is done takes over chunks of another one's") {
     ad::set_num_threads(threads);
     const ad::detail::TeamLease lease;
     constexpr std::int64_t count = 20;
+    REQUIRE(ad::detail::team_size(count) == threads);
     std::vector<std::atomic<int>> done(count);
     std::atomic<std::int64_t> others{0};
     const auto before = std::chrono::steady_clock::now();

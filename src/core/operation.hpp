@@ -76,8 +76,8 @@ struct Operation {
   /// The inputs that are differentiated (bit i), and what the derivative by each of them reads.
   std::uint8_t differentiable = 0;
   std::uint8_t reads[3] = {};
-  /// The part of the result's tangent that input i's tangent t makes, t already of the result's shape (elementwise),
-  /// or of the input's shape (reduction).
+  /// The part of the result's tangent that input i's tangent t makes, t already of the result's shape (elementwise; in
+  /// reverse mode of the input's, where the rule reads nothing), or of the input's shape (reduction).
   Tensor (*tangent)(const Recorded& at, int input, const Tensor& t) = nullptr;
   /// The part of input i's cotangent that the result's cotangent g makes.
   Tensor (*pullback)(const Recorded& at, int input, const Tensor& g) = nullptr;

@@ -241,6 +241,7 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   const bool elementwise = instruction.kind == Kind::tile || instruction.kind == Kind::rows;
   const bool reduces = instruction.kind == Kind::reduce || instruction.kind == Kind::column;
   if (instruction.member == kNone || (!elementwise && !reduces)) return false;
+  if (elementwise && value(instruction.output).per_row) return false;  // its member may be a gather
   const Node& node = *nodes_[instruction.member];
   const Dtype own = strip_of(instruction);
   if (own != bool_ && own != float32 && own != float64) return false;
@@ -261,7 +262,7 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   const Dtype joined = own == bool_ ? strip : own;
   // Only one operand of three is taken from the strip.
   const bool twice = instruction.inputs == 3 && instruction.input[1] == instruction.input[2];
-  const bool can = elementwise ? !twice && !value(instruction.output).per_row && links_of(instruction, operands, joined)
+  const bool can = elementwise ? !twice && links_of(instruction, operands, joined)
                                : own != bool_ && node.input(0)->dtype == own && !any_single &&
                                      kernels::table().links(own).reduce[node.operation->kernel].start &&
                                      program_->length_ >= 2 * kernels::kLanes;

@@ -512,10 +512,13 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   const Node& node = *nodes_[index];
   const bool scatter = node.operation->execute == execute_scatter_add;
   if (is_inside(node.input(1))) return false;
+  const auto lie_row_by_row = [&](int indices) {
+    return indices != kNone && value(indices).place == Place::memory && value(indices).row_bytes != 0;
+  };
   const Node& from = *node.input(0);
   if (!scatter && is_inside(&from) && (gathered_[from.mark] || gathered_again_[from.mark])) {
     const int indices = value_of(index, 1, Form::kept);
-    if (indices == kNone || value(indices).place != Place::memory) return false;
+    if (!lie_row_by_row(indices)) return false;
     program_->indices_.push_back(static_cast<std::int16_t>(indices));
     indices_of_[index] = static_cast<std::int16_t>(indices);
     if (!translate_tile(from.mark, Form::kept, instruction, index)) return false;
@@ -524,7 +527,7 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   const int elements = load(value_of(index, 0, Form::full));
   if (elements == kNone || (!scatter && value(elements).single)) return false;
   const int indices = value_of(index, 1, Form::kept);
-  if (indices == kNone || value(indices).place != Place::memory) return false;
+  if (!lie_row_by_row(indices)) return false;
   program_->indices_.push_back(static_cast<std::int16_t>(indices));
   instruction.kind = scatter ? Instruction::Kind::scatter : Instruction::Kind::gather;
   instruction.inputs = 2;

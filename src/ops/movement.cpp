@@ -366,7 +366,8 @@ Tensor detail::multiplied(const Tensor& x, double number) {
   Tensor repeated;
   if (node.operation == &kBroadcastTo && node.owner == &ThreadState::get()) {
     const std::lock_guard lock(node.owner->mutex);
-    if (node.state() == State::pending) repeated = Access::share(node.input(0));  // else its value may be gone
+    // Computed, its input's value may be gone; and what others have may be differentiated by.
+    if (node.state() == State::pending && node.uses() == 1) repeated = Access::share(node.input(0));
   }
   return repeated.defined() ? broadcast_to(repeated * number, node.shape) : x * number;
 }

@@ -23,7 +23,7 @@ std::optional<PutSlice> put_slice(Node& node, const Tensor& g);
 /// of a sequence cost T, not T^2.
 Tensor sum_of_put_slices(const List<PutSlice>& parts);
 
-/// x times a number. Where x repeats what it was broadcast from, that is multiplied instead.
+/// x times a number. Where x is to repeat what it was broadcast from, and nobody else has it, that is multiplied instead.
 Tensor multiplied(const Tensor& x, double number);
 
 }  // namespace adjoint::detail
