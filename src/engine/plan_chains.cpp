@@ -37,25 +37,6 @@ void Planner::for_chains(const Visit& visit) {
   }
 }
 
-/// Lets what is loaded come first, where a block is loaded as a whole: within a chain it would cut that in two.
-void Planner::order_loads() {
-  if (program_->is_long_ || program_->rows_ * program_->length_ < kFewestElements) return;
-  auto& instructions = program_->instructions_;
-  Instruction others[kMostInstructions];
-  std::int16_t place[kMostInstructions];
-  int loads = 0, count = 0;
-  for (std::size_t i = 0; i < instructions.size(); ++i) {
-    if (instructions[i].kind == Instruction::Kind::load) {
-      instructions[static_cast<std::size_t>(loads++)] = instructions[i];
-    } else {
-      place[i] = static_cast<std::int16_t>(count);
-      others[count++] = instructions[i];
-    }
-  }
-  for (std::int16_t& column : program_->columns_) column = static_cast<std::int16_t>(loads + place[column]);
-  std::copy(others, others + count, instructions.begin() + loads);
-}
-
 /// Moves what cannot be in a chain, and would cut one in two, before or behind it.
 void Planner::join_chains() {
   if (program_->rows_ * program_->length_ < kFewestElements) return;

@@ -40,7 +40,6 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
     if (!translate(i)) return false;
     counted_[i] = !gathered_[i];
   }
-  order_loads();
   join_chains();
   order_chains();
   for (std::size_t at = 0; at < program.instructions_.size(); ++at)
@@ -398,7 +397,6 @@ void Planner::find_gathered() {
   std::fill(gathered_again_, gathered_again_ + count_, false);
   if (std::none_of(nodes_, nodes_ + count_, [](Node* node) { return fusible_kind(*node) == Fusible::gather; })) return;
   int cost[kMostMembers] = {};  // instructions; 0: unknown how
-  bool again[kMostMembers] = {};
   for (int i = 0; i < count_; ++i) {
     const Node& node = *nodes_[i];
     if (node.value.data || fusible_kind(node) != Fusible::tile || node.shape != *shape_) continue;
@@ -419,14 +417,14 @@ void Planner::find_gathered() {
       sum = own == 0 ? 0 : sum + own;
     }
     cost[i] = sum <= kMost ? sum : 0;
-    again[i] = sum != 0 && sum <= kMostAgain;
+    gathered_again_[i] = sum != 0 && sum <= kMostAgain;
   }
   find_read_outside(nodes_, count_, repeated_, materialized_);
   bool read[kMostMembers] = {};
   for (int i = count_ - 1; i >= 0; --i) {
     const Node& node = *nodes_[i];
     gathered_[i] = cost[i] != 0 && read[i] && !materialized_[i];
-    gathered_again_[i] = again[i] && !materialized_[i];
+    gathered_again_[i] &= !materialized_[i];
     const bool gathers = fusible_kind(node) == Fusible::gather;
     for (int k = 0; k < node.input_count(); ++k) {
       if (!is_inside(node.input(k))) continue;
@@ -534,7 +532,6 @@ bool Planner::index_rows(int index, Instruction& instruction) {
   instruction.input[0] = static_cast<std::int16_t>(elements);
   instruction.input[1] = static_cast<std::int16_t>(indices);
   if (!scatter) return true;
-  instruction.column = false;
   const int source = load(value_of(index, 2, Form::kept));
   instruction.kernel = kernels::table().tile[static_cast<int>(kernels::Tile::add)][static_cast<int>(node.dtype)];
   instruction.inputs = 3;
@@ -648,7 +645,6 @@ void Planner::assign_buffers() {
   const Program::Chain* const last_chain = chain + program_->chains_.size();
   std::int16_t kept[kMostValues];
   int kept_count = 0;
-  bool kept_copy[kMostValues] = {};
   const auto give_back = [&](std::int16_t index, int at) {
     const Value& v = value(index);
     if (chain != last_chain && at >= chain->first &&
@@ -662,7 +658,7 @@ void Planner::assign_buffers() {
   for (const std::int16_t constant : program_->constants_) take(value(constant));
   for (const std::int16_t first : program_->loaded_first_) take(value(first));
   for (std::size_t i = 0; i < program_->instructions_.size(); ++i) {
-    Instruction& instruction = program_->instructions_[i];
+    const Instruction& instruction = program_->instructions_[i];
     const auto at = static_cast<int>(i);
     if (chain != last_chain && at == chain->last) {
       ++chain;
@@ -670,7 +666,7 @@ void Planner::assign_buffers() {
     }
     Value& output = value(instruction.output);
     if (instruction.kind == Instruction::Kind::scatter && keeps_copy(instruction)) {
-      instruction.column = kept_copy[instruction.output] = true;
+      output.place = Place::constant;
       output.buffer = static_cast<std::int16_t>(program_->buffers_++);
       widest_ = std::max<std::size_t>(widest_, output.element);
     } else if (output.place != Place::memory) {
@@ -680,12 +676,11 @@ void Planner::assign_buffers() {
       const Value& v = value(instruction.input[k]);
       bool again = false;
       for (int other = 0; other < k; ++other) again |= instruction.input[other] == instruction.input[k];
-      if (!again && v.buffer != kNone && v.place != Place::constant && !kept_copy[instruction.input[k]] &&
-          last_use_[instruction.input[k]] == at)
+      if (!again && v.buffer != kNone && v.place != Place::constant && last_use_[instruction.input[k]] == at)
         give_back(instruction.input[k], at);
     }
     // What nobody reads needs its buffer for this instruction alone.
-    if (output.place != Place::memory && !kept_copy[instruction.output] && last_use_[instruction.output] < at)
+    if (output.place != Place::memory && output.place != Place::constant && last_use_[instruction.output] < at)
       give_back(instruction.output, at);
   }
 }

@@ -59,7 +59,8 @@ class Program {
     buffer,    // in a buffer of the block's; results of instructions
     memory,    // contiguous in memory
     loaded,    // strided in memory: loaded into a buffer
-    constant,  // loaded into a buffer once, as it is the same for each block, or for each block before all else
+    constant,  // loaded into a buffer once, as it is the same for each block, or for each block before all else; or
+               // such but for the elements that a scatter adds to
   };
   struct Value {
     std::int64_t row_bytes;  // from a row to the next in memory: 0 where all are the same
@@ -91,9 +92,7 @@ class Program {
     std::uint8_t inputs;
     std::int16_t input[3], output;
     std::int16_t member;
-    // Where its columns are among those of all, in bytes; of a join: its ends; of a scatter: whether its result is a copy
-    // of what is the same for all blocks but for the elements that it adds to.
-    std::int32_t column;
+    std::int32_t column;  // where its columns are among those of all, in bytes; of a join: its ends
     AccumulationOfRows accumulate_rows;
     union {
       kernels::TileKernel kernel;  // of a scatter: what adds
@@ -355,7 +354,6 @@ class Planner {
   bool is_streamed(int value, int chain_end) const;
   template <class Visit>
   void for_chains(const Visit& visit);
-  void order_loads();
   void join_chains();
   void order_chains();
   void order_chain(int first, int last);

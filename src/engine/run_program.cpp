@@ -227,7 +227,7 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
                 }
               };
               const std::int64_t row_bytes = length_ * output.element;
-              if (instruction.column && row != first_row) {  // the block before left its sums
+              if (output.place == Place::constant && row != first_row) {  // the block before left its sums
                 for_places(-block_, 0, [&](std::int64_t i, std::int64_t place) {
                   const std::int64_t own = (block_ + i) * row_bytes + place;
                   std::memcpy(to + own, from + own, output.element);
