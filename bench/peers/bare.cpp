@@ -69,6 +69,66 @@ peers::Work products(const peers::Mlp& sizes, bool onednn, bool gradient_of_x = 
   return {iterate, nullptr};
 }
 
+/// Numbers for count elements, others each time.
+class Numbers {
+ public:
+  std::vector<float> operator()(std::int64_t count) { return peers::normal(count, ++stream_); }
+
+ private:
+  std::uint32_t stream_ = 0;
+};
+
+/// Of an LSTM, which starts from zeros: the inputs' share of the gates at all times at once; at each time the outputs'
+/// share, and the gradient of the outputs; both weights' gradients of all times at once.
+peers::Work lstm(const peers::Lstm& s, bool onednn) {
+  const std::int64_t gates = 4 * s.hidden, all = s.length * s.batch, rest = all - s.batch;
+  Numbers numbers;
+  return {[=, x = numbers(all * s.in), of_x = numbers(gates * s.in), of_h = numbers(gates * s.hidden),
+           h = numbers(all * s.hidden), dgates = numbers(all * gates), shares = numbers(2 * all * gates),
+           dh = numbers(all * s.hidden), gradient = numbers(gates * (s.in + s.hidden))]() mutable {
+            product(onednn, false, true, all, gates, s.in, x.data(), of_x.data(), shares.data());
+            float* const share_of_h = &shares[static_cast<std::size_t>(all * gates)];
+            for (std::int64_t t = 0; t < rest; t += s.batch)
+              product(onednn, false, true, s.batch, gates, s.hidden, h.data() + t * s.hidden, of_h.data(),
+                      share_of_h + t * gates);
+            for (std::int64_t t = rest; t > 0; t -= s.batch)
+              product(onednn, false, false, s.batch, s.hidden, gates, dgates.data() + t * gates, of_h.data(),
+                      dh.data() + t * s.hidden);
+            product(onednn, true, false, gates, s.hidden, rest, dgates.data(), h.data(), gradient.data());
+            product(onednn, true, false, gates, s.in, all, dgates.data(), x.data(), gradient.data() + gates * s.hidden);
+          },
+          nullptr};
+}
+
+/// Of a layer of a transformer's encoder: its linear layers, and for each sequence and head the products of attention.
+peers::Work encoder_layer(const peers::EncoderLayer& s, bool onednn) {
+  const std::int64_t each = s.width / s.heads, places = s.batch * s.length, heads = s.batch * s.heads;
+  const std::vector<peers::Work> layers = {
+      products<float>({"", {s.width, 3 * s.width}, places}, onednn),
+      products<float>({"", {s.width, s.width}, places}, onednn, true),
+      products<float>({"", {s.width, s.feedforward, s.width}, places}, onednn, true)};
+  Numbers numbers;
+  return {[=, qkv = numbers(3 * places * s.width), of_qkv = numbers(3 * places * s.width),
+           p = numbers(heads * s.length * s.length), of_p = numbers(heads * s.length * s.length)]() mutable {
+            for (const peers::Work& layer : layers) layer.iterate();
+#pragma omp parallel for schedule(static)
+            for (std::int64_t i = 0; i < heads; ++i) {
+              const auto head = [&](std::vector<float>& of, std::int64_t part) {
+                return of.data() + (part * heads + i) * s.length * each;
+              };
+              const float* const scores = p.data() + i * s.length * s.length;
+              float* const made = of_p.data() + i * s.length * s.length;
+              product(onednn, false, true, s.length, s.length, each, head(qkv, 0), head(qkv, 1), made);  // the scores
+              product(onednn, false, false, s.length, each, s.length, scores, head(qkv, 2), head(of_qkv, 0));
+              product(onednn, true, false, s.length, each, s.length, scores, head(qkv, 0), head(of_qkv, 2));
+              product(onednn, false, true, s.length, s.length, each, head(qkv, 0), head(qkv, 2), made);
+              product(onednn, false, false, s.length, each, s.length, scores, head(qkv, 1), head(of_qkv, 0));
+              product(onednn, true, false, s.length, each, s.length, scores, head(qkv, 0), head(of_qkv, 1));
+            }
+          },
+          nullptr};
+}
+
 using dnnl::memory;
 
 /// A convolution 3x3 with a padding of 1: forward, and its gradients, all in the memory layouts that oneDNN likes best.
@@ -176,18 +236,21 @@ peers::Peer peer() {
   result.name = "bare";
   result.version = __VERSION__;
   result.set_threads = omp_set_num_threads;
-  for (const peers::Mlp& sizes : peers::kMlps) {
+  const auto add = [&](const std::string& name, std::int64_t bytes, auto make) {
     result.workloads.push_back(
-        {sizes.name,
-         [&sizes](const std::string& setting) {
-           return sizes.f64 ? products<double>(sizes, false) : products<float>(sizes, setting == "oneDNN");
-         },
-         0, sizes.f64 ? std::vector<std::string>{"OpenBLAS"} : std::vector<std::string>{"oneDNN", "OpenBLAS"}});
+        {name, [=](const std::string& setting) { return make(setting == "oneDNN"); }, bytes, {"oneDNN", "OpenBLAS"}});
+  };
+  for (const peers::Mlp& sizes : peers::kMlps) {
+    add(sizes.name, sizes.bytes(), [&sizes](bool onednn) { return products<float>(sizes, onednn); });
+    if (!sizes.f64) continue;
+    result.workloads.back().make = [&sizes](const std::string&) { return products<double>(sizes, false); };
+    result.workloads.back().settings = {"OpenBLAS"};
   }
-  result.workloads.push_back({"step/cnn_28x28",
-                              [](const std::string& setting) { return cnn(setting == "oneDNN"); },
-                              0,
-                              {"oneDNN", "OpenBLAS"}});
+  for (const peers::Lstm& sizes : peers::kLstms)
+    add(sizes.name, sizes.bytes(), [&sizes](bool onednn) { return lstm(sizes, onednn); });
+  const peers::EncoderLayer layer;
+  add("step/transformer_layer", layer.bytes(), [=](bool onednn) { return encoder_layer(layer, onednn); });
+  add("step/cnn_28x28", 0, cnn);
   return result;
 }
 

@@ -141,6 +141,13 @@ struct Mlp {
   std::int64_t batch;
   bool classifies = true;
   bool f64 = false;
+
+  /// What updates by Adam read and write. (All else is in the caches.)
+  std::int64_t bytes() const {
+    std::int64_t parameters = 0;
+    for (std::size_t i = 1; i < sizes.size(); ++i) parameters += (sizes[i - 1] + 1) * sizes[i];
+    return AdamUpdate{1, parameters}.bytes() * (f64 ? 2 : 1);
+  }
 };
 inline const std::vector<Mlp> kMlps = {
     {"step/mlp_2_16_16_1", {2, 16, 16, 1}, 32, false},
@@ -157,6 +164,15 @@ inline const std::vector<Mlp> kMlps = {
 struct Lstm {
   std::string name;
   std::int64_t in, hidden, length = 32, batch = 32;
+
+  /// What is read and written at the least outside of matrix products, each tensor once in a pass. For each state:
+  /// forward 12 (both shares of its 4 gates, c; c, h, and tanh c to be kept, with the gates' sum to be taken again),
+  /// then 3 for the loss, and backward 17 (the shares again, c twice, tanh c, the gradients of h, twice, and c; those
+  /// of the gates and c). And Adam's, of each parameter.
+  std::int64_t bytes() const {
+    const std::int64_t parameters = 4 * hidden * (in + hidden + 2);
+    return 4 * 32 * length * batch * hidden + AdamUpdate{1, parameters}.bytes();
+  }
 };
 inline const std::vector<Lstm> kLstms = {
     {"step/lstm_64_128", 64, 128},
@@ -168,6 +184,17 @@ inline const std::vector<Lstm> kLstms = {
 /// One layer of a transformer's encoder.
 struct EncoderLayer {
   std::int64_t width = 128, heads = 4, feedforward = 512, length = 64, batch = 16;
+
+  /// What is read and written at the least outside of matrix products, each tensor once in a pass. For each place, in
+  /// multiples of its width and of the feed-forward's: forward 6 to bring queries, keys and values to the heads, 2
+  /// back, 3 and 3 for the sums that are normalised, 2 inner ones for the bias and ReLU; 3 for the loss; backward 4 and
+  /// 4 for the normalisations (two gradients or one, what was normalised, the result), 3 inner ones, 2 and 6 for the
+  /// heads. For each score: forward 2 and backward 3. And Adam's, of each parameter.
+  std::int64_t bytes() const {
+    const std::int64_t places = batch * length, scores = heads * places * length;
+    const std::int64_t parameters = 4 * width * (width + 1) + 2 * width * feedforward + feedforward + 5 * width;
+    return 4 * (places * (33 * width + 5 * feedforward) + 5 * scores) + AdamUpdate{1, parameters}.bytes();
+  }
 };
 /// The next character of a text.
 struct CharTransformer {
