@@ -15,7 +15,6 @@ constexpr std::int64_t kFewestElements = 1024;
 constexpr int kFarthest = 32;
 // What is fetched for later: rows so long, while that is computed which is the most work.
 constexpr std::int64_t kLongToFetch = 256;
-constexpr int kWorkOfFunction = 8;
 // What a group reads and writes when its results go past the caches.
 constexpr std::int64_t kStreamedBytes = std::int64_t{1} << 24;
 
@@ -157,13 +156,7 @@ void Planner::find_chains() {
   int longest = kNone, most = 0;
   for_chains([&](int first, int last, Dtype) {
     int work = 0;
-    for (int i = first; i < last; ++i) {
-      const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(i)];
-      const Node& node = *nodes_[instruction.member];
-      const auto tile = static_cast<Tile>(node.operation->kernel);
-      const bool is_function = instruction.kind == Instruction::Kind::tile && tile >= Tile::exp && tile < Tile::floor;
-      work += is_function ? kWorkOfFunction : 1;
-    }
+    for (int i = first; i < last; ++i) work += work_of(program_->instructions_[static_cast<std::size_t>(i)]);
     if (work > most) longest = first;
     most = std::max(most, work);
   });

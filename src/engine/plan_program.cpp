@@ -10,11 +10,14 @@ namespace adjoint::detail {
 namespace {
 
 using kernels::kTile;
+using kernels::Tile;
 
 // What a block's buffers should take of the first-level cache.
 constexpr std::int64_t kBlockBytes = 24 << 10;
 constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
 constexpr std::int64_t kLongestPeriod = kLongestBlock / 2;
+// Chunks are smaller where there would be few of them, if they still are worth a thread's coming: additions.
+constexpr std::int64_t kFewChunks = 16, kWorkOfChunk = 1 << 16;
 // Rows that are at least so long are worth a kernel's call for each.
 constexpr std::int64_t kShortestRow = 32;
 
@@ -685,6 +688,15 @@ void Planner::assign_buffers() {
   }
 }
 
+/// What an instruction takes for an element, in additions.
+int Planner::work_of(const Instruction& instruction) {
+  constexpr int function = 8;
+  if (program_->is_one_for_row(value(instruction.output))) return 0;
+  if (instruction.kind != Instruction::Kind::tile) return 1;
+  const auto tile = static_cast<Tile>(nodes_[instruction.member]->operation->kernel);
+  return tile >= Tile::exp && tile < Tile::floor ? function : 1;
+}
+
 void Planner::cut_blocks() {
   Program& p = *program_;
   const auto widest = static_cast<std::int64_t>(widest_);
@@ -692,11 +704,15 @@ void Planner::cut_blocks() {
                                                      kShortestBlock, kLongestBlock);
   p.block_ = p.has_rows_ ? std::min(p.rows_, std::max<std::int64_t>(1, most / p.length_))
                          : std::min(p.rows_, std::max<std::int64_t>(1, most / period_) * period_);
+  int work = 1;
+  for (const Instruction& instruction : p.instructions_) work += work_of(instruction);
+  const std::int64_t grain =
+      std::clamp(p.rows_ * p.length_ / kFewChunks, std::min(kGrain, kWorkOfChunk / work), kGrain);
   if (p.buffers_ == 0 && !p.chains_.empty() && !p.one_row_)  // nothing has to stay in the cache for another chain
-    p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, kGrain / p.length_));
+    p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, grain / p.length_));
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;
   // Chunks are whole blocks, or, for columns, as many rows as are added up at a time.
-  p.per_chunk_ = std::max<std::int64_t>(1, kGrain / (p.block_ * p.length_)) * p.block_;
+  p.per_chunk_ = std::max<std::int64_t>(1, grain / (p.block_ * p.length_)) * p.block_;
   if (!p.columns_.empty()) p.per_chunk_ = (p.per_chunk_ + kColumnRows - 1) / kColumnRows * kColumnRows;
   p.chunks_ = (p.rows_ + p.per_chunk_ - 1) / p.per_chunk_;
 }

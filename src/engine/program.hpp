@@ -360,6 +360,7 @@ class Planner {
   void find_chains();
   void link_chain(int first, int last, Dtype strip, bool fetch);
   void assign_buffers();
+  int work_of(const Instruction& instruction);
   void cut_blocks();
   void find_interior();
   bool keeps_copy(const Instruction& scatter);
