@@ -322,6 +322,33 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
   }
 }
 
+TEST_CASE_TEMPLATE("a scatter's link adds to the element of a row that is in the strip", T, float, double) {
+  for (const k::Table* table : tables()) {
+    CAPTURE(std::string(table->name));
+    const k::Links& links = table->links(kDtype<T>);
+    const std::int64_t n = 4 * links.strip;
+    const std::vector<T> x = numbers<T>(static_cast<std::size_t>(n), 3);
+    bool all = true;
+    for (std::int64_t index = -1; index <= n; ++index)  // the row may begin before these strips, and end behind them
+      for (const bool written : {false, true}) {
+        const T number = T{5};
+        const void* const place = &index;
+        std::vector<T> found(x.size());
+        const Link chain[] = {link_to(links.load[0], x.data(), nullptr, nullptr),
+                              link_to(links.scatter[written], place, &number, written ? found.data() : nullptr),
+                              written ? link_to(links.last, nullptr, nullptr, nullptr)
+                                      : link_to(links.store[0], nullptr, nullptr, found.data()),
+                              link_to(links.last, nullptr, nullptr, nullptr)};
+        links.run(0, n, chain);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const auto at = static_cast<std::size_t>(i);
+          all &= same(found[at], i == index ? x[at] + number : x[at]);
+        }
+      }
+    CHECK(all);
+  }
+}
+
 namespace {
 
 /// Results of a random program on rows.
@@ -530,7 +557,7 @@ TEST_CASE("what cannot be in a chain is moved out of it") {
   loss.backward();
   std::ostringstream plan;
   plan << ad::explain(loss, logits.grad());
-  // Neither the labels' elements nor the row in which the derivative by them is scattered.
+  // The labels' elements. Those of the derivative by them are added in the chain.
   std::istringstream lines(plan.str());
   int chained = 0;
   for (std::string line; std::getline(lines, line);) {

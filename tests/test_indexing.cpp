@@ -11,6 +11,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -259,6 +260,43 @@ TEST_CASE("every kind of index is differentiable twice, in both modes") {
       CHECK(ad::gradgradcheck(put, {x, values}));
     }
   }
+}
+
+TEST_CASE("gradients of gathered elements are added to the other gradients of what they are gathered from") {
+  ad::manual_seed(5);
+  // As where the weight of an embedding is that of the last layer as well; some rows are there twice.
+  const Tensor weight = ad::randn({40, 16}, ad::float64), x = ad::randn({8, 40}, ad::float64),
+               index = ad::tensor({3, 7, 3, 0, 39}), other = ad::tensor({7, 7, 2});
+  const auto loss = [&](const Tensor& w) {
+    return ad::sum(ad::square(ad::matmul(x, w))) + ad::sum(ad::exp(ad::index_select(w, 0, index))) +
+           ad::sum(ad::sin(ad::index_select(w, 0, other))) + ad::sum(ad::square(ad::narrow(w, 0, 2, 9)));
+  };
+  CHECK(ad::gradcheck(loss, {weight}));
+  CHECK(ad::gradgradcheck(loss, {weight}));
+  std::vector<double> expected;
+  for (const bool look : {false, true}) {
+    const Tensor w = weight.detach().requires_grad_();
+    const Tensor value = loss(w);
+    if (look) value.item<double>();
+    value.backward();
+    if (look) {
+      CHECK(w.grad().to_vector<double>() == expected);
+      continue;
+    }
+    std::ostringstream plan;
+    plan << ad::explain(w.grad());
+    CHECK(plan.str().find("broadcast_to(0)  float64 (40, 16)") == std::string::npos);  // what they would be among
+    expected = w.grad().to_vector<double>();
+  }
+  // Each takes the memory of what it is added to.
+  const Tensor large = ad::randn({4000, 64}).requires_grad_(), some = ad::randint(0, 4000, {16}),
+               y = ad::randn({8, 4000});
+  ad::eval(large, some, y);
+  ad::sum(ad::matmul(y, large) + ad::sum(ad::exp(ad::index_select(large, 0, some)))).backward();
+  ad::memory::reset_peak();
+  const auto before = ad::memory::stats().live;
+  ad::eval(large.grad());
+  CHECK(ad::memory::stats().peak - before < 4 * 4000 * 64 * 5 / 4);
 }
 
 TEST_CASE("of several values for one position the last one counts, and alone has a gradient; or all are added up") {

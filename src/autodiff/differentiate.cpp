@@ -23,32 +23,35 @@ const Operation kIdentity{"identity", Family::linear, execute_alias,
 
 void accumulate(Tensor& sum, Tensor part) { sum = sum.defined() ? sum + part : std::move(part); }
 
-/// The parts of nodes' cotangents that are slices among zeros: added up together, when the cotangent is asked for.
-class PutSlices {
+/// Of each node a list, which is mostly empty.
+template <class T>
+class Lists {
  public:
-  explicit PutSlices(std::size_t nodes) : nodes_(nodes) {}
-  void put(int node, PutSlice slice) {
+  explicit Lists(std::size_t nodes) : nodes_(nodes) {}
+  void add(int node, T value) {
     if (last_.empty()) last_.assign(nodes_, kNone);
-    const int part = static_cast<int>(parts_.size());
-    parts_.push_back({std::move(slice), std::exchange(last_[static_cast<std::size_t>(node)], part)});
+    const int entry = static_cast<int>(entries_.size());
+    entries_.push_back({std::move(value), std::exchange(last_[static_cast<std::size_t>(node)], entry)});
   }
-  void add_to(Tensor& cotangent, int node) {
-    if (last_.empty() || last_[static_cast<std::size_t>(node)] == kNone) return;
-    List<PutSlice> slices;
-    for (int at = last_[static_cast<std::size_t>(node)]; at != kNone; at = parts_[static_cast<std::size_t>(at)].before)
-      slices.push_back(std::move(parts_[static_cast<std::size_t>(at)].slice));
-    std::reverse(slices.begin(), slices.end());
-    accumulate(cotangent, sum_of_put_slices(slices));
+  /// In the order in which they were added.
+  List<T> take(int node) {
+    List<T> values;
+    if (last_.empty()) return values;
+    for (int at = last_[static_cast<std::size_t>(node)]; at != kNone;
+         at = entries_[static_cast<std::size_t>(at)].before)
+      values.push_back(std::move(entries_[static_cast<std::size_t>(at)].value));
+    std::reverse(values.begin(), values.end());
+    return values;
   }
 
  private:
   static constexpr int kNone = -1;
-  struct Part {
-    PutSlice slice;
-    int before;  // the part of the same node that came before it
+  struct Entry {
+    T value;
+    int before;  // the entry of the same node that came before it
   };
   std::size_t nodes_;
-  List<Part> parts_;
+  List<Entry> entries_;
   List<int> last_;  // for each node
 };
 
@@ -278,7 +281,10 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
   }
 
   List<Tensor> cotangent(count), results(targets.size());
-  PutSlices slices(count);
+  // Parts of cotangents that are slices or elements among zeros: added up together, and to what else there is, when a
+  // cotangent is asked for.
+  Lists<PutSlice> slices(count);
+  Lists<PutElements> elements(count);
   RecomputedValues values(RecomputedValues::Pass::reverse);
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
@@ -286,7 +292,8 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
   if (visited) visited->assign(count, 0);
   for (int i = graph.size() - 1; i >= 0; --i) {
     Tensor g = std::move(cotangent[static_cast<std::size_t>(i)]);
-    slices.add_to(g, i);
+    if (const List<PutSlice> parts = slices.take(i); !parts.empty()) accumulate(g, sum_of_put_slices(parts));
+    for (const PutElements& put : elements.take(i)) g = with_elements(g, put);
     if (!g.defined() || !leads[static_cast<std::size_t>(i)]) continue;
     Node& node = graph.node(i);
     if (const int target = target_of[static_cast<std::size_t>(i)]; target != kNone)
@@ -300,8 +307,17 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
       const auto input = static_cast<std::size_t>(position);
       if (!leads[input]) continue;
       used = true;
-      if (std::optional<PutSlice> slice = put_slice(node, g)) slices.put(position, *std::move(slice));
-      else accumulate(cotangent[input], pulled_back(node, k, g, values));
+      if (node.operation->family == Family::linear) {
+        if (std::optional<PutSlice> put = put_slice(node, g)) {
+          slices.add(position, *std::move(put));
+          continue;
+        }
+        if (std::optional<PutElements> put = put_elements(Recorded(node, values), *node.operation, g)) {
+          elements.add(position, *std::move(put));
+          continue;
+        }
+      }
+      accumulate(cotangent[input], pulled_back(node, k, g, values));
     }
     values.forget(node);
     if (visited) (*visited)[static_cast<std::size_t>(i)] = used;

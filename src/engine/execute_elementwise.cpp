@@ -30,16 +30,6 @@ Source source_of(const Node& input, const Node& node, const MemoryOrder& order, 
   return source;
 }
 
-/// Whether a node's result may be written over this input: nobody else will read it.
-bool may_be_donated(const Node& node, int i, const Strides& strides) {
-  const Node& input = *node.input(i);
-  const Storage* storage = input.value.storage;
-  return !node.keeps_input(i) && storage && input.uses() == 1 && !input.keeps_own_value() &&
-         size_of(input.dtype) == size_of(node.dtype) && input.shape == node.shape &&
-         same_places(input.shape, input.value.strides, strides) && !storage->is_shared() && storage->is_writable() &&
-         storage->data() == input.value.data && ThreadState::get().donate;
-}
-
 void allocate_or_take_over(Node& node, const MemoryOrder& order) {
   const Strides strides = order.strides(node.shape);
   for (int i = 0; i < node.input_count(); ++i)
@@ -84,6 +74,15 @@ void run_tiles(Node& node, kernels::TileKernel kernel) {
 }
 
 }  // namespace
+
+bool may_be_donated(const Node& node, int i, const Strides& strides) {
+  const Node& input = *node.input(i);
+  const Storage* storage = input.value.storage;
+  return !node.keeps_input(i) && storage && input.uses() == 1 && !input.keeps_own_value() &&
+         size_of(input.dtype) == size_of(node.dtype) && input.shape == node.shape &&
+         same_places(input.shape, input.value.strides, strides) && !storage->is_shared() && storage->is_writable() &&
+         storage->data() == input.value.data && ThreadState::get().donate;
+}
 
 void execute_elementwise(Node& node) {
   const auto tile = static_cast<kernels::Tile>(node.operation->kernel);

@@ -59,9 +59,13 @@ void execute_scatter_add(Node& node) {
   const Node &input = *node.input(0), &index = *node.input(1), &source = *node.input(2);
   const int dim = static_cast<int>(node.attributes<IndexAttributes>().dim);
   const MemoryOrder order = MemoryOrder::of_result(node);
-  allocate_in_order(node, order);
-  copy_row_major(size_of(node.dtype), order.apply(node.shape), input.value.data, order.apply(input.value.strides),
-                 node.value.data);
+  if (const Strides strides = order.strides(node.shape); may_be_donated(node, 0, strides)) {
+    node.alias_value(input.value, 0, strides);
+  } else {
+    allocate_in_order(node, order);
+    copy_row_major(size_of(node.dtype), order.apply(node.shape), input.value.data, order.apply(input.value.strides),
+                   node.value.data);
+  }
   std::int64_t bad = 0;
   if (!kernels::scatter_add(node.dtype, order.position(dim), order.apply(node.shape), node.value.data, index.dtype,
                             order.apply(index.shape), view_of(index, order), view_of(source, order), &bad))

@@ -195,7 +195,9 @@ Planner::LinkFunctions Planner::links_of(const Instruction& instruction, const S
   const int x = static_cast<int>(operands[0]), y = static_cast<int>(operands[1]), z = static_cast<int>(operands[2]);
   const Dtype last = node.input(instruction.inputs - 1)->dtype;
   LinkFunctions functions = nullptr;
-  if (node.operation->execute == execute_cast) {
+  if (instruction.kind == Instruction::Kind::scatter) {
+    functions = links.scatter;
+  } else if (node.operation->execute == execute_cast) {
     if (last == bool_ && node.dtype == strip && operands[0] != Source::single) functions = links.from_bool;
   } else if (node.operation->execute == execute_elementwise) {
     const auto tile = static_cast<Tile>(kernel);
@@ -214,7 +216,8 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   const Instruction& instruction = program_->instructions_[static_cast<std::size_t>(at)];
   const bool elementwise = instruction.kind == Kind::tile || instruction.kind == Kind::rows;
   const bool reduces = instruction.kind == Kind::reduce || instruction.kind == Kind::column;
-  if (instruction.member == kNone || (!elementwise && !reduces)) return false;
+  const bool scatters = instruction.kind == Kind::scatter;
+  if (instruction.member == kNone || (!elementwise && !reduces && !scatters)) return false;
   if (elementwise && value(instruction.output).per_row) return false;  // its member may be a gather
   const Node& node = *nodes_[instruction.member];
   const Dtype own = strip_of(instruction);
@@ -237,9 +240,10 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
   // Only one operand of three is taken from the strip.
   const bool twice = instruction.inputs == 3 && instruction.input[1] == instruction.input[2];
   const bool can = elementwise ? !twice && links_of(instruction, operands, joined)
+                   : scatters  ? operands[0] == Source::memory && links_of(instruction, operands, joined)
                                : own != bool_ && node.input(0)->dtype == own && !any_single &&
-                                     kernels::table().links(own).reduce[node.operation->kernel].start &&
-                                     program_->length_ >= 2 * kernels::kLanes;
+                                    kernels::table().links(own).reduce[node.operation->kernel].start &&
+                                    program_->length_ >= 2 * kernels::kLanes;
   if (can) strip = joined;
   return can;
 }
@@ -411,16 +415,18 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
       strip = instruction.input[0];
       continue;
     }
+    const bool scatters = instruction.kind == Kind::scatter;
     strip = instruction.output;
     const LinkFunctions functions = links_of(instruction, operands, dtype);
-    if (instruction.inputs == 1) {
-      link.value[0] = kNone;
+    if (instruction.inputs == 1 || scatters) {
+      std::fill(link.value, link.value + 3, kNone);
       if (operands[0] == Source::memory) {
         link.function = links.load[is_bool(instruction.input[0])];
         link.value[0] = instruction.input[0];
         add(nullptr, kNone);
       }
     }
+    if (scatters) std::copy(instruction.input + 1, instruction.input + 3, p.links_.back().value);
     finish(p.links_.back(), functions);
   }
   add(links.last, kNone);

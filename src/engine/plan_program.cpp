@@ -668,7 +668,8 @@ void Planner::assign_buffers() {
       while (kept_count > 0) give_back(kept[--kept_count], -1);
     }
     Value& output = value(instruction.output);
-    if (instruction.kind == Instruction::Kind::scatter && keeps_copy(instruction)) {
+    const bool in_chain = chain != last_chain && at >= chain->first;
+    if (instruction.kind == Instruction::Kind::scatter && !in_chain && keeps_copy(instruction)) {
       output.place = Place::constant;
       output.buffer = static_cast<std::int16_t>(program_->buffers_++);
       widest_ = std::max<std::size_t>(widest_, output.element);

@@ -155,6 +155,15 @@ void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + begin * element;
       if (row % kColumnRows == 0) std::memcpy(sums, inputs[0], static_cast<std::size_t>((end - begin) * element));
       else instruction.accumulate(end - begin, inputs[0], sums);
+    } else if (instruction.kind == Kind::scatter) {
+      const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
+      std::byte* const output = at(instruction.output);
+      if (output != inputs[0]) std::memcpy(output, inputs[0], static_cast<std::size_t>((end - begin) * element));
+      const std::int64_t place = *static_cast<const std::int64_t*>(inputs[1]) - begin;
+      if (place < 0 || place >= end - begin) continue;
+      std::byte* const sum = output + place * element;
+      const void* const terms[] = {sum, inputs[2]};
+      instruction.kernel(1, terms, sum);
     } else {
       instruction.kernel(end - begin, inputs, at(instruction.output));
     }

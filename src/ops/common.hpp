@@ -7,6 +7,7 @@
 
 #include <adjoint/ops.hpp>
 
+#include <optional>
 #include <string>
 
 namespace adjoint::detail {
@@ -58,6 +59,17 @@ Tensor expand_reduced(const Tensor& result, std::uint32_t dims, const Shape& sha
 /// gather and scatter_add of what fits together, with an index of int64 or int32.
 Tensor gathered(const Tensor& x, std::int64_t dim, const Tensor& index);
 Tensor scatter_added(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source);
+
+/// Elements that are put in their places, along a dim, among the zeros of a shape, as the cotangent of a gather is.
+struct PutElements {
+  Tensor index, elements;
+  Shape shape;
+  std::int64_t dim;
+};
+/// The cotangent of a node's input, when that of the node is g, if it is such elements.
+std::optional<PutElements> put_elements(const Recorded& at, const Operation& operation, const Tensor& g);
+/// Adds them to x, or, where that is undefined, to zeros.
+Tensor with_elements(const Tensor& x, const PutElements& put);
 
 /// An image as a batch of one; throws ShapeError for what is neither.
 Tensor with_batch(const char* operation, const Tensor& x);

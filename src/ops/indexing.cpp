@@ -7,6 +7,11 @@ namespace adjoint {
 namespace detail {
 namespace {
 
+/// The cotangent of what is gathered from.
+PutElements elements_of(const Recorded& at, const Tensor& g) {
+  return {at.input(1), g, at.input_shape(0), at.attributes<IndexAttributes>().dim};
+}
+
 // Gather and scatter_add are each other's transposes.
 const Operation kGather{"gather",
                         Family::linear,
@@ -16,10 +21,7 @@ const Operation kGather{"gather",
                         1,
                         {kReadsB},
                         nullptr,
-                        [](const Recorded& at, int, const Tensor& g) {
-                          return scatter_added(zeros(at.input_shape(0), g.dtype()),
-                                               at.attributes<IndexAttributes>().dim, at.input(1), g);
-                        }};
+                        [](const Recorded& at, int, const Tensor& g) { return with_elements({}, elements_of(at, g)); }};
 const Operation kScatterAdd{"scatter_add",
                             Family::linear,
                             execute_scatter_add,
@@ -256,6 +258,15 @@ Tensor gathered(const Tensor& x, std::int64_t dim, const Tensor& index) {
 }
 Tensor scatter_added(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
   return record(kScatterAdd, x.shape(), x.dtype(), {x, index, source}, IndexAttributes{dim});
+}
+
+std::optional<PutElements> put_elements(const Recorded& at, const Operation& operation, const Tensor& g) {
+  if (&operation != &kGather) return {};
+  return elements_of(at, g);
+}
+
+Tensor with_elements(const Tensor& x, const PutElements& put) {
+  return scatter_added(x.defined() ? x : zeros(put.shape, put.elements.dtype()), put.dim, put.index, put.elements);
 }
 
 }  // namespace detail
