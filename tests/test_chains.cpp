@@ -339,10 +339,11 @@ TEST_CASE_TEMPLATE("a scatter's link adds to the element of a row that is in the
                               written ? link_to(links.last, nullptr, nullptr, nullptr)
                                       : link_to(links.store[0], nullptr, nullptr, found.data()),
                               link_to(links.last, nullptr, nullptr, nullptr)};
-        links.run(0, n, chain);
+        const std::int64_t begin = index % 2 == 0 ? links.strip : 0;
+        links.run(begin, n, chain);
         for (std::int64_t i = 0; i < n; ++i) {
           const auto at = static_cast<std::size_t>(i);
-          all &= same(found[at], i == index ? x[at] + number : x[at]);
+          all &= same(found[at], i < begin ? T{0} : i == index ? x[at] + number : x[at]);
         }
       }
     CHECK(all);
@@ -502,8 +503,12 @@ TEST_CASE_TEMPLATE("results of large groups are written past the caches, with th
     CAPTURE(shape);
     ad::manual_seed(1);
     const Tensor x = ad::randn(shape, kDtype<T>), g = ad::randn(shape, kDtype<T>),
-                 weight = ad::randn({shape[1]}, kDtype<T>), other = ad::randn(shape, kDtype<T>);
-    ad::eval(x, g, weight, other);
+                 weight = ad::randn({shape[1]}, kDtype<T>), other = ad::randn(shape, kDtype<T>),
+                 source = ad::randn({shape[0], 1}, kDtype<T>);
+    // Among others the elements before the first that is aligned, and those behind the last strip.
+    const Tensor index = ad::where(ad::randint(0, 3, {shape[0], 1}) == 0, ad::randint(0, 20, {shape[0], 1}),
+                                   shape[1] - 1 - ad::randint(0, 20, {shape[0], 1}));
+    ad::eval(x, g, weight, other, source, index);
     const auto results = [&] {
       const Tensor centred = x - ad::mean(x, {-1}, true), scaled = centred * weight;
       const Tensor large = x > 0.0;
@@ -519,6 +524,7 @@ TEST_CASE_TEMPLATE("results of large groups are written past the caches, with th
                                  -g};
       all.push_back(large);
       all.push_back(ad::sqrt(donor * donor));
+      all.push_back(ad::scatter_add(g * weight, 1, index, source));
       return all;
     };
     std::vector<Tensor> alone;

@@ -75,10 +75,19 @@ TEST_CASE("nothing is computed, and the plan says what would be") {
             "  %0 = mul(in0, in1)  float32 (8, 16)  buffer 1\n"
             "  %1 = add(%0, 2)     float32 (8, 16)  buffer 2\n"
             "  %2 = tanh(%1)       float32 (8, 16)  output, over in0 if free\n"));
+  CHECK(!has(plan, "threads"));
   std::ostringstream out;
   out << plan;
   CHECK(out.str() == plan.text);
   CHECK(ad::allclose(result, ad::tanh(x * y + 2)));
+}
+
+TEST_CASE("work for several threads is worth their coming") {
+  const Tensor x = ad::randn({4096}), many = ad::randn({4096, 16});
+  ad::eval(x, many);
+  CHECK(!has(ad::explain((x + 1) * 2), "threads"));
+  CHECK(has(ad::explain(ad::sigmoid(x) * ad::tanh(x) + ad::exp(ad::sin(x))), ", by up to 3 threads\n"));
+  CHECK(has(ad::explain((many + 1) * 2), ", by up to 3 threads\n"));
 }
 
 TEST_CASE("composites are one step that reads its inputs and writes its results") {

@@ -17,20 +17,20 @@
 
 namespace {
 
-/// c [m, n] = a b, row-major; a is [m, k], or [k, m] and transposed, and b likewise.
+/// c [m, n] = a b, or c += a b, row-major; a is [m, k], or [k, m] and transposed, and b likewise.
 template <class T>
 void product(bool onednn, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
-             const T* a, const T* b, T* c) {
+             const T* a, const T* b, T* c, bool add = false) {
   const std::int64_t lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
   const auto cblas = [&](auto gemm) {
     gemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
          static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1, a, static_cast<int>(lda), b,
-         static_cast<int>(ldb), 0, c, static_cast<int>(n));
+         static_cast<int>(ldb), add, c, static_cast<int>(n));
   };
   if constexpr (sizeof(T) == sizeof(double)) {
     cblas(cblas_dgemm);
   } else {
-    if (onednn) dnnl::sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, 0, c, n);
+    if (onednn) dnnl::sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, add, c, n);
     else cblas(cblas_sgemm);
   }
 }
@@ -69,8 +69,8 @@ peers::Work products(const peers::Mlp& sizes, bool onednn, bool gradient_of_x = 
   return {iterate, nullptr};
 }
 
-/// Numbers for count elements, others each time.
-class Numbers {
+/// Makes numbers for count elements, others each time.
+class Maker {
  public:
   std::vector<float> operator()(std::int64_t count) { return peers::normal(count, ++stream_); }
 
@@ -79,22 +79,22 @@ class Numbers {
 };
 
 /// Of an LSTM, which starts from zeros: the inputs' share of the gates at all times at once; at each time the outputs'
-/// share, and the gradient of the outputs; both weights' gradients of all times at once.
+/// share, which is added, and the gradient of the outputs; both weights' gradients of all times at once.
 peers::Work lstm(const peers::Lstm& s, bool onednn) {
   const std::int64_t gates = 4 * s.hidden, all = s.length * s.batch, rest = all - s.batch;
-  Numbers numbers;
+  Maker numbers;
   return {[=, x = numbers(all * s.in), of_x = numbers(gates * s.in), of_h = numbers(gates * s.hidden),
-           h = numbers(all * s.hidden), dgates = numbers(all * gates), shares = numbers(2 * all * gates),
+           h = numbers(all * s.hidden), dgates = numbers(all * gates), shares = numbers(all * gates),
            dh = numbers(all * s.hidden), gradient = numbers(gates * (s.in + s.hidden))]() mutable {
             product(onednn, false, true, all, gates, s.in, x.data(), of_x.data(), shares.data());
-            float* const share_of_h = &shares[static_cast<std::size_t>(all * gates)];
             for (std::int64_t t = 0; t < rest; t += s.batch)
               product(onednn, false, true, s.batch, gates, s.hidden, h.data() + t * s.hidden, of_h.data(),
-                      share_of_h + t * gates);
+                      shares.data() + (t + s.batch) * gates, true);
             for (std::int64_t t = rest; t > 0; t -= s.batch)
               product(onednn, false, false, s.batch, s.hidden, gates, dgates.data() + t * gates, of_h.data(),
                       dh.data() + t * s.hidden);
-            product(onednn, true, false, gates, s.hidden, rest, dgates.data(), h.data(), gradient.data());
+            product(onednn, true, false, gates, s.hidden, rest, dgates.data() + s.batch * gates, h.data(),
+                    gradient.data());
             product(onednn, true, false, gates, s.in, all, dgates.data(), x.data(), gradient.data() + gates * s.hidden);
           },
           nullptr};
@@ -107,7 +107,7 @@ peers::Work encoder_layer(const peers::EncoderLayer& s, bool onednn) {
       products<float>({"", {s.width, 3 * s.width}, places}, onednn),
       products<float>({"", {s.width, s.width}, places}, onednn, true),
       products<float>({"", {s.width, s.feedforward, s.width}, places}, onednn, true)};
-  Numbers numbers;
+  Maker numbers;
   return {[=, qkv = numbers(3 * places * s.width), of_qkv = numbers(3 * places * s.width),
            p = numbers(heads * s.length * s.length), of_p = numbers(heads * s.length * s.length)]() mutable {
             for (const peers::Work& layer : layers) layer.iterate();

@@ -26,7 +26,7 @@ struct Work {
 struct Workload {
   std::string name;
   std::function<Work(const std::string& setting)> make;
-  /// What is read and written at the least; 0 when that is not what limits it.
+  /// What is read and written at the least, of bare calls what is so beside them; 0 when that is not what limits it.
   std::int64_t bytes = 0;
   /// Ways in which a user of the library might do it, each measured by itself.
   std::vector<std::string> settings = {""};

@@ -142,11 +142,11 @@ struct Mlp {
   bool classifies = true;
   bool f64 = false;
 
-  /// What updates by Adam read and write. (All else is in the caches.)
+  /// What updates of the parameters read and write, by Adam or, three numbers each, SGD. (All else is in the caches.)
   std::int64_t bytes() const {
     std::int64_t parameters = 0;
     for (std::size_t i = 1; i < sizes.size(); ++i) parameters += (sizes[i - 1] + 1) * sizes[i];
-    return AdamUpdate{1, parameters}.bytes() * (f64 ? 2 : 1);
+    return classifies ? AdamUpdate{1, parameters}.bytes() * (f64 ? 2 : 1) : 3 * 4 * parameters;
   }
 };
 inline const std::vector<Mlp> kMlps = {
@@ -165,13 +165,12 @@ struct Lstm {
   std::string name;
   std::int64_t in, hidden, length = 32, batch = 32;
 
-  /// What is read and written at the least outside of matrix products, each tensor once in a pass. For each state:
-  /// forward 12 (both shares of its 4 gates, c; c, h, and tanh c to be kept, with the gates' sum to be taken again),
-  /// then 3 for the loss, and backward 17 (the shares again, c twice, tanh c, the gradients of h, twice, and c; those
-  /// of the gates and c). And Adam's, of each parameter.
+  /// What is read and written at the least beside the bare calls, each tensor once in a pass. For each state: forward 8
+  /// (its 4 gates, c before; c, h, and tanh c to be kept), 3 for the loss, and backward 14 (the gates, c before, tanh
+  /// c, the gradients of h, twice, and of c; those of the 4 gates and of c before). And Adam's, of each parameter.
   std::int64_t bytes() const {
     const std::int64_t parameters = 4 * hidden * (in + hidden + 2);
-    return 4 * 32 * length * batch * hidden + AdamUpdate{1, parameters}.bytes();
+    return 4 * 25 * length * batch * hidden + AdamUpdate{1, parameters}.bytes();
   }
 };
 inline const std::vector<Lstm> kLstms = {
@@ -185,15 +184,15 @@ inline const std::vector<Lstm> kLstms = {
 struct EncoderLayer {
   std::int64_t width = 128, heads = 4, feedforward = 512, length = 64, batch = 16;
 
-  /// What is read and written at the least outside of matrix products, each tensor once in a pass. For each place, in
-  /// multiples of its width and of the feed-forward's: forward 6 to bring queries, keys and values to the heads, 2
-  /// back, 3 and 3 for the sums that are normalised, 2 inner ones for the bias and ReLU; 3 for the loss; backward 4 and
-  /// 4 for the normalisations (two gradients or one, what was normalised, the result), 3 inner ones, 2 and 6 for the
-  /// heads. For each score: forward 2 and backward 3. And Adam's, of each parameter.
+  /// What is read and written at the least beside the bare calls, each tensor once in a pass, when each head's queries,
+  /// keys and values lie by themselves. For each place, in multiples of its width and of the feed-forward's: forward 6
+  /// to bring those there, 2 back, 3 and 3 for the sums that are normalised, 2 inner ones for the bias and ReLU; 3 for
+  /// the loss; backward 3 and 4 for the normalisations (one gradient or two, what was normalised, the result), 3 inner
+  /// ones, 2 and 6 for the heads. For each score: forward 2 and backward 3. And Adam's, of each parameter.
   std::int64_t bytes() const {
     const std::int64_t places = batch * length, scores = heads * places * length;
     const std::int64_t parameters = 4 * width * (width + 1) + 2 * width * feedforward + feedforward + 5 * width;
-    return 4 * (places * (33 * width + 5 * feedforward) + 5 * scores) + AdamUpdate{1, parameters}.bytes();
+    return 4 * (places * (32 * width + 5 * feedforward) + 5 * scores) + AdamUpdate{1, parameters}.bytes();
   }
 };
 /// The next character of a text.

@@ -23,11 +23,11 @@ const Operation kIdentity{"identity", Family::linear, execute_alias,
 
 void accumulate(Tensor& sum, Tensor part) { sum = sum.defined() ? sum + part : std::move(part); }
 
-/// Of each node a list, which is mostly empty.
+/// What there is of each node: mostly nothing.
 template <class T>
-class Lists {
+class ByNode {
  public:
-  explicit Lists(std::size_t nodes) : nodes_(nodes) {}
+  explicit ByNode(std::size_t nodes) : nodes_(nodes) {}
   void add(int node, T value) {
     if (last_.empty()) last_.assign(nodes_, kNone);
     const int entry = static_cast<int>(entries_.size());
@@ -283,8 +283,8 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
   List<Tensor> cotangent(count), results(targets.size());
   // Parts of cotangents that are slices or elements among zeros: added up together, and to what else there is, when a
   // cotangent is asked for.
-  Lists<PutSlice> slices(count);
-  Lists<PutElements> elements(count);
+  ByNode<PutSlice> slices(count);
+  ByNode<PutElements> elements(count);
   RecomputedValues values(RecomputedValues::Pass::reverse);
   for (std::size_t k = 0; k < outputs.size(); ++k)
     if (const int i = graph.find(Access::node(outputs[k])); i >= 0)
@@ -312,7 +312,7 @@ List<Tensor> pull_back(const DifferentiableGraph& graph, TensorSpan outputs, Ten
           slices.add(position, *std::move(put));
           continue;
         }
-        if (std::optional<PutElements> put = put_elements(Recorded(node, values), *node.operation, g)) {
+        if (std::optional<PutElements> put = put_elements(node, g, values)) {
           elements.add(position, *std::move(put));
           continue;
         }

@@ -8,13 +8,15 @@
 
 namespace adjoint::detail {
 
+/// Whether a node's result, of these strides, may be written over input i: it lies so, can be written to, and nobody else
+/// will read it.
+bool may_be_donated(const Node& node, int i, const Strides& strides);
+
 // -- elementwise ------------------------------------------------------------------------------------------------------
 
 /// kernel: a kernels::Tile. Inputs broadcast to the node's shape and have one dtype (but for the condition of `where`).
 void execute_elementwise(Node& node);
 void execute_cast(Node& node);
-/// Whether a node's result, of these strides, may be written over input i: nobody else will read it.
-bool may_be_donated(const Node& node, int i, const Strides& strides);
 
 // -- reductions -------------------------------------------------------------------------------------------------------
 

@@ -352,6 +352,7 @@ class Listing {
     title += p.has_rows_ ? counted(p.rows_, "row") + " of " + std::to_string(p.length_) : counted(p.rows_, "element");
     title += ", " + std::to_string(p.block_) + " at a time";
     if (p.buffers_ > 0) title += ", in " + counted(p.buffers_, "buffer") + " of " + decimal(p.buffer_bytes_, "B");
+    if (p.chunks_ > 1) title += ", by up to " + std::to_string(p.chunks_) + " threads";
     put(title, cost, lines);
   }
 

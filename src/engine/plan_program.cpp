@@ -16,7 +16,7 @@ using kernels::Tile;
 constexpr std::int64_t kBlockBytes = 24 << 10;
 constexpr std::int64_t kShortestBlock = 128, kLongestBlock = 2 * kTile;  // elements, or one row
 constexpr std::int64_t kLongestPeriod = kLongestBlock / 2;
-// Chunks are smaller where there would be few of them, if they still are worth a thread's coming: additions.
+// Where there would be fewer chunks they are smaller, down to so many additions, which are worth another thread.
 constexpr std::int64_t kFewChunks = 16, kWorkOfChunk = 1 << 16;
 // Rows that are at least so long are worth a kernel's call for each.
 constexpr std::int64_t kShortestRow = 32;
@@ -692,6 +692,7 @@ void Planner::assign_buffers() {
 /// What an instruction takes for an element, in additions.
 int Planner::work_of(const Instruction& instruction) {
   constexpr int function = 8;
+  if (instruction.kind == Instruction::Kind::reduce) return 1;
   if (program_->is_one_for_row(value(instruction.output))) return 0;
   if (instruction.kind != Instruction::Kind::tile) return 1;
   const auto tile = static_cast<Tile>(nodes_[instruction.member]->operation->kernel);
@@ -707,8 +708,8 @@ void Planner::cut_blocks() {
                          : std::min(p.rows_, std::max<std::int64_t>(1, most / period_) * period_);
   int work = 1;
   for (const Instruction& instruction : p.instructions_) work += work_of(instruction);
-  const std::int64_t grain =
-      std::clamp(p.rows_ * p.length_ / kFewChunks, std::min(kGrain, kWorkOfChunk / work), kGrain);
+  std::int64_t grain = std::clamp(p.rows_ * p.length_ / kFewChunks, std::min(kGrain, kWorkOfChunk / work), kGrain);
+  grain = (grain + kernels::kLanes - 1) / kernels::kLanes * kernels::kLanes;  // whole strips
   if (p.buffers_ == 0 && !p.chains_.empty() && !p.one_row_)  // nothing has to stay in the cache for another chain
     p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, grain / p.length_));
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;

@@ -60,7 +60,7 @@ class Program {
     memory,    // contiguous in memory
     loaded,    // strided in memory: loaded into a buffer
     constant,  // loaded into a buffer once, as it is the same for each block, or for each block before all else; or
-               // such but for the elements that a scatter adds to
+               // such but for the elements that a scatter outside of chains adds to
   };
   struct Value {
     std::int64_t row_bytes;  // from a row to the next in memory: 0 where all are the same

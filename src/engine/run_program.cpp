@@ -283,12 +283,19 @@ std::size_t Program::buffer_bytes() const noexcept {
 
 void Program::compute(const Binding& binding, std::byte* buffers) const {
   const std::int64_t bytes = block_bytes();  // of a thread
-  std::byte* const partial = buffers + bytes * team_size(chunks_);
-  parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
-    const std::int64_t first = chunk * per_chunk_, last = std::min(rows_, first + per_chunk_);
+  const int threads = team_size(chunks_);
+  std::byte* const partial = buffers + bytes * threads;
+  const auto run = [&](std::int64_t first, std::int64_t last, int thread) {
     std::byte* own = buffers + thread * bytes;
     is_long_ ? execute<true>(binding, first, last, own, partial) : execute<false>(binding, first, last, own, partial);
-  });
+  };
+  if (threads == 1) {
+    if (rows_ > 0) run(0, rows_, 0);  // at once: what a chunk begins with is done but once
+  } else {
+    parallel_for_team(chunks_, [&](std::int64_t chunk, int thread) {
+      run(chunk * per_chunk_, std::min(rows_, (chunk + 1) * per_chunk_), thread);
+    });
+  }
   finish_columns(binding, partial);
   for (const std::int16_t member : aliases_) binding.nodes[member]->operation->execute(*binding.nodes[member]);
 }

@@ -149,7 +149,7 @@ struct Links {
   void (*tile[kTileCount][kSourceCount][kSourceCount][2])();
   void (*where[kSourceCount][kSourceCount][kSourceCount][2])();  // the condition is no single element
   void (*from_bool[2])();                                        // a cast, as a function of one operand
-  void (*scatter[2])();  // adds the number at at[1] to the element of the row that the int64 at at[0] counts to
+  void (*scatter[2])();  // to an element of the row: `at[0]` points to its index, an int64, `at[1]` to what is added
   /// Two functions of two operands, of which the second alone reads what the first makes: by these functions, from
   /// Tile::add on, whether that is the second operand, and where the first one's operands and the other one of the
   /// second are. Where operands may change places, the first of them is the one with the smaller Source, or what is

@@ -67,7 +67,7 @@ struct PutElements {
   std::int64_t dim;
 };
 /// The cotangent of a node's input, when that of the node is g, if it is such elements.
-std::optional<PutElements> put_elements(const Recorded& at, const Operation& operation, const Tensor& g);
+std::optional<PutElements> put_elements(Node& node, const Tensor& g, MarkedValues& values);
 /// Adds them to x, or, where that is undefined, to zeros.
 Tensor with_elements(const Tensor& x, const PutElements& put);
 

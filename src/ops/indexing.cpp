@@ -260,9 +260,9 @@ Tensor scatter_added(const Tensor& x, std::int64_t dim, const Tensor& index, con
   return record(kScatterAdd, x.shape(), x.dtype(), {x, index, source}, IndexAttributes{dim});
 }
 
-std::optional<PutElements> put_elements(const Recorded& at, const Operation& operation, const Tensor& g) {
-  if (&operation != &kGather) return {};
-  return elements_of(at, g);
+std::optional<PutElements> put_elements(Node& node, const Tensor& g, MarkedValues& values) {
+  if (node.operation != &kGather) return {};
+  return elements_of(Recorded(node, values), g);
 }
 
 Tensor with_elements(const Tensor& x, const PutElements& put) {
