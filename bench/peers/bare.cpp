@@ -241,10 +241,9 @@ peers::Peer peer() {
         {name, [=](const std::string& setting) { return make(setting == "oneDNN"); }, bytes, {"oneDNN", "OpenBLAS"}});
   };
   for (const peers::Mlp& sizes : peers::kMlps) {
-    add(sizes.name, sizes.bytes(), [&sizes](bool onednn) { return products<float>(sizes, onednn); });
-    if (!sizes.f64) continue;
-    result.workloads.back().make = [&sizes](const std::string&) { return products<double>(sizes, false); };
-    result.workloads.back().settings = {"OpenBLAS"};
+    add(sizes.name, sizes.bytes(),
+        [&sizes](bool onednn) { return sizes.f64 ? products<double>(sizes, onednn) : products<float>(sizes, onednn); });
+    if (sizes.f64) result.workloads.back().settings = {"OpenBLAS"};
   }
   for (const peers::Lstm& sizes : peers::kLstms)
     add(sizes.name, sizes.bytes(), [&sizes](bool onednn) { return lstm(sizes, onednn); });

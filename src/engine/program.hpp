@@ -99,6 +99,12 @@ class Program {
       Reduction reduce;
       Accumulation accumulate;
     };
+
+    /// Of a scatter: adds a value to an element.
+    void add(const std::byte* value, std::byte* element) const {
+      const void* const terms[] = {element, value};
+      kernel(1, terms, element);
+    }
   };
   /// Instructions, one after another, that are executed together strip by strip: what one hands to the next stays in
   /// registers, and what later ones read in a buffer of one strip, unless others read it as well.

@@ -161,9 +161,7 @@ void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_
       if (output != inputs[0]) std::memcpy(output, inputs[0], static_cast<std::size_t>((end - begin) * element));
       const std::int64_t place = *static_cast<const std::int64_t*>(inputs[1]) - begin;
       if (place < 0 || place >= end - begin) continue;
-      std::byte* const sum = output + place * element;
-      const void* const terms[] = {sum, inputs[2]};
-      instruction.kernel(1, terms, sum);
+      instruction.add(static_cast<const std::byte*>(inputs[2]), output + place * element);
     } else {
       instruction.kernel(end - begin, inputs, at(instruction.output));
     }

@@ -236,9 +236,8 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
                 std::memcpy(to, from, static_cast<std::size_t>(n * output.element));
               }
               for_places(0, rows, [&](std::int64_t i, std::int64_t place) {
-                std::byte* const sum = to + i * row_bytes + place;
-                const void* const terms[] = {sum, static_cast<const std::byte*>(inputs[2]) + i * output.element};
-                instruction.kernel(1, terms, sum);
+                instruction.add(static_cast<const std::byte*>(inputs[2]) + i * output.element,
+                                to + i * row_bytes + place);
               });
               break;
             }
