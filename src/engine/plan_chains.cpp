@@ -311,6 +311,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
                        0,
                        false,
                        false,
+                       false,
                        dtype,
                        &links};
   int strip = kNone, reductions = 0;
@@ -432,6 +433,64 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   add(links.last, kNone);
   chain.last_link = static_cast<std::int16_t>(p.links_.size());
   p.chains_.push_back(chain);
+}
+
+/// Whether an instruction makes one number for each row, as a link can.
+bool Planner::is_number(const Instruction& instruction) const {
+  using Kind = Instruction::Kind;
+  if (instruction.member == kNone || (instruction.kind != Kind::tile && instruction.kind != Kind::rows)) return false;
+  const Node& node = *nodes_[instruction.member];  // a gather, where this is done for gathered elements
+  if (!program_->values_[static_cast<std::size_t>(instruction.output)].per_row ||
+      node.operation->execute != execute_elementwise || (node.dtype != float32 && node.dtype != float64))
+    return false;
+  for (int k = 0; k < instruction.inputs; ++k)
+    if (node.input(k)->dtype != node.dtype) return false;
+  return kernels::table().links(node.dtype).number[node.operation->kernel][1][0] != nullptr;
+}
+
+/// Makes chains of what makes single numbers, where a block is a row.
+void Planner::link_numbers() {
+  Program& p = *program_;
+  if (p.block_ != 1) return;
+  const auto at = [](int index) { return static_cast<std::size_t>(index); };
+  const auto count = static_cast<int>(p.instructions_.size());
+  std::size_t next = 0;  // chain
+  for (int i = 0; i < count;) {
+    if (next < p.chains_.size() && i == p.chains_[next].first) {
+      i = p.chains_[next++].last;
+      continue;
+    }
+    if (!is_number(p.instructions_[at(i)])) {
+      ++i;
+      continue;
+    }
+    const Dtype dtype = nodes_[p.instructions_[at(i)].member]->dtype;
+    const kernels::Links& links = kernels::table().links(dtype);
+    Program::Chain chain{};
+    chain.first = static_cast<std::int16_t>(i);
+    chain.first_link = static_cast<std::int16_t>(p.links_.size());
+    chain.numbers = true;
+    chain.dtype = dtype;
+    chain.links = &links;
+    const int end = next < p.chains_.size() ? p.chains_[next].first : count;
+    for (int number = kNone; i < end; ++i) {
+      const Instruction& instruction = p.instructions_[at(i)];
+      if (!is_number(instruction) || nodes_[instruction.member]->dtype != dtype) break;
+      Program::ChainLink link{nullptr, nullptr, nullptr, {kNone, kNone, kNone}, instruction.output, 0};
+      bool memory[2] = {};
+      for (int k = 0; k < instruction.inputs; ++k) {
+        memory[k] = instruction.input[k] != number;
+        if (memory[k]) link.value[k] = instruction.input[k];
+      }
+      link.function = links.number[nodes_[instruction.member]->operation->kernel][memory[0]][memory[1]];
+      p.links_.push_back(link);
+      number = instruction.output;
+    }
+    p.links_.push_back({links.last_number, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});
+    chain.last = static_cast<std::int16_t>(i);
+    chain.last_link = static_cast<std::int16_t>(p.links_.size());
+    p.chains_.insert(p.chains_.begin() + static_cast<std::ptrdiff_t>(next++), chain);
+  }
 }
 
 }  // namespace adjoint::detail

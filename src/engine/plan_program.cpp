@@ -53,6 +53,7 @@ bool Planner::plan(Node* const* nodes, int count, bool late, const Repeated& rep
   find_chains();
   assign_buffers();
   cut_blocks();
+  link_numbers();
   find_interior();
   return true;
 }

@@ -113,6 +113,7 @@ class Program {
     std::int16_t first_link, last_link;
     bool by_row;   // else on the whole block
     bool reduces;  // rows
+    bool numbers;  // of one element for a row, the only one of a block, each: a strip is a number
     Dtype dtype;   // of the strip: float32 or float64
     const kernels::Links* links;
   };
@@ -365,6 +366,8 @@ class Planner {
   void order_chain(int first, int last);
   void find_chains();
   void link_chain(int first, int last, Dtype strip, bool fetch);
+  void link_numbers();
+  bool is_number(const Instruction& instruction) const;
   void assign_buffers();
   int work_of(const Instruction& instruction);
   void cut_blocks();

@@ -94,8 +94,13 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
 }
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
-  const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
   const Move* const moves = moves_of_[&chain - program_.chains_.data()];
+  if (chain.numbers) {
+    chain.links->run_numbers(links_ + chain.first_link);
+    for (const Move* move = moves; move->address; ++move) *move->address += move->step;
+    return;
+  }
+  const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
   for (const Move* move = moves; move->address; ++move)
     if (move->first) *move->address = move->first;
   const ChainLink* const links = program_.links_.data();

@@ -166,6 +166,11 @@ struct Links {
     void (*finish)(std::int64_t n, void* lanes, void* output);
     void (*column[2][2])();  // adds to a column for each element, which `to` points to; [1]: begins with the strip
   } reduce[kReduceCount];
+  /// Functions of single numbers, one after another: of one or two operands, by whether each is in memory, where the
+  /// link's `at` points, or what the one before made. `to` is given the result.
+  void (*number[kTileCount][2][2])();
+  void (*last_number)();
+  void (*run_numbers)(const Link* links);  // which end with last_number
 };
 
 /// The table of one instruction set by its name, or null where this processor (or this build) lacks it.
