@@ -148,7 +148,7 @@ TEST_CASE_TEMPLATE("a link gives the bits of its kernel, wherever its operands a
   for (const k::Table* table : tables()) {
     CAPTURE(std::string(table->name));
     const k::Links& links = table->links(kDtype<T>);
-    REQUIRE(k::kLanes % links.strip == 0);
+    REQUIRE(k::kLongestStrip % links.strip == 0);
     int linked = 0;
     for (int x = 0; x < k::kSourceCount; ++x)
       for (int y = 0; y < k::kSourceCount; ++y) {
@@ -296,11 +296,13 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
             for (T& value : x)
               if (!(std::fabs(value) < T(1e30))) value = T(0.5);
           const k::Links::Reduction& reduction = links.reduce[kind];
-          const auto lanes = static_cast<std::size_t>((n / k::kLaneBlock + 1) * k::kLanes);
-          std::vector<T> memory(lanes + 16);
-          auto* aligned = reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+          const std::int64_t bytes = (n / k::kLaneBlock + 2) * k::kLaneBytes;
+          std::vector<std::byte> memory(static_cast<std::size_t>(bytes + k::kLaneBytes), std::byte{0x5a});
+          std::byte* const aligned =
+              memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & (k::kLaneBytes - 1));
           reduction.start(n, aligned);
-          const std::int64_t done = n / links.strip * links.strip;
+          constexpr std::int64_t group = k::kGroupBytes / static_cast<std::int64_t>(sizeof(T));
+          const std::int64_t done = n / group * group;
           std::vector<T> columns(x.size(), T{3}), expected_columns = columns, begun(x.size());
           const Link chain[] = {link_to(reduction.link[1], x.data(), nullptr, aligned),
                                 link_to(reduction.column[0][0], nullptr, nullptr, columns.data()),
@@ -312,6 +314,7 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
           reduction.finish(n, aligned, &found);
           table->reduce_rows[kind][kOwn<T>](1, n, x.data(), n, &expected);
           CHECK(same(found, expected));
+          CHECK(aligned[bytes] == std::byte{0x5a});
           table->accumulate[kind][kOwn<T>](done, x.data(), expected_columns.data());
           bool all = true;
           for (std::size_t i = 0; i < static_cast<std::size_t>(done); ++i)
@@ -319,6 +322,42 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
           CHECK(all);
         }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("a number's link gives the bits of its kernel, wherever its operands are", T, float, double) {
+  for (const k::Table* table : tables()) {
+    CAPTURE(std::string(table->name));
+    const k::Links& links = table->links(kDtype<T>);
+    const T negative_zero{-0.0};
+    const std::vector<T> x = numbers<T>(200, 1), y = numbers<T>(200, 2), z = numbers<T>(200, 3);
+    const Link last = link_to(links.last_number, nullptr, nullptr, nullptr);
+    int linked = 0;
+    for (int tile = 0; tile < k::kTileCount; ++tile)
+      for (const bool first : {false, true})
+        for (const bool second : {false, true}) {
+          const auto function = links.number[tile][first][second];
+          if (!function) continue;
+          ++linked;
+          CAPTURE(tile);
+          CAPTURE(first);
+          CAPTURE(second);
+          bool all = true;
+          for (std::size_t i = 0; i < x.size(); ++i) {
+            // The one before makes x, plus -0; the one behind takes what is made.
+            T made = 0, found = 0, handed = 0, expected = 0;
+            const auto& add = links.number[static_cast<int>(k::Tile::add)];
+            const Link chain[] = {link_to(add[1][1], &x[i], &negative_zero, &made),
+                                  link_to(function, first ? &y[i] : nullptr, second ? &z[i] : nullptr, &found),
+                                  link_to(add[0][1], nullptr, &negative_zero, &handed), last};
+            links.run_numbers(chain);
+            const void* inputs[] = {first ? &y[i] : &x[i], second ? &z[i] : &x[i]};
+            table->tile[tile][kOwn<T>](1, inputs, &expected);
+            all &= same(made, x[i]) && same(found, expected) && same(handed, expected);
+          }
+          CHECK(all);
+        }
+    CHECK(linked == 5 * 2 + 6 * 4);
   }
 }
 
@@ -384,7 +423,16 @@ std::vector<Tensor> random_program(unsigned seed, const Tensor& x, const Tensor&
   for (int i = 0; i < 24; ++i) {
     const Tensor a = full[below(full.size())], b = full[below(full.size())], r = rows[below(rows.size())];
     const Tensor p = bools[below(bools.size())], q = bools[below(bools.size())];
-    switch (below(21)) {
+    switch (below(23)) {
+      case 21: {  // of single numbers, one after another
+        const Tensor s = rows[below(rows.size())], t = r / (1.0 + ad::exp(-s));
+        rows.push_back(below(2) ? ad::maximum(t, s) - t * t : ad::rsqrt(ad::minimum(t, s) * -0.5));
+        break;
+      }
+      case 22:
+        rows.push_back(below(2) ? unary[below(std::size(unary))](r) + r : (r * 2.0).to(other).to(own) - 1.0);
+        if (below(2)) results.push_back(rows.back() * r);
+        break;
       case 0:
         rows.push_back(ad::sum(a, {-1}, true) * 0.01);
         break;

@@ -232,7 +232,7 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
     any_single |= single;
     // There are enough elements in a row, and what it reads for each has been computed.
     if (!input.per_row) continue;
-    if (program_->length_ < 2 * kernels::kLanes) return false;
+    if (program_->length_ < kernels::kLongRow) return false;
     for (int before = first; before < at; ++before)
       if (program_->instructions_[static_cast<std::size_t>(before)].output == instruction.input[k]) return false;
   }
@@ -243,7 +243,7 @@ bool Planner::can_be_linked(int at, int first, Dtype& strip) {
                    : scatters  ? operands[0] == Source::memory && links_of(instruction, operands, joined)
                                : own != bool_ && node.input(0)->dtype == own && !any_single &&
                                     kernels::table().links(own).reduce[node.operation->kernel].start &&
-                                    program_->length_ >= 2 * kernels::kLanes;
+                                    program_->length_ >= kernels::kLongRow;
   if (can) strip = joined;
   return can;
 }
@@ -339,7 +339,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     written[strip] |= !output.local;
   }
   chain.reduces = reductions > 0;
-  p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * p.lanes_bytes(dtype));
+  p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * p.lanes_bytes());
   const auto fetch_for_later = [&](std::int16_t index) {
     const Value& v = value(index);
     if (v.place != Place::memory || v.per_row || v.element != size_of(dtype) || v.row_bytes == 0) return;

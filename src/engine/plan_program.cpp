@@ -710,7 +710,7 @@ void Planner::cut_blocks() {
   int work = 1;
   for (const Instruction& instruction : p.instructions_) work += work_of(instruction);
   std::int64_t grain = std::clamp(p.rows_ * p.length_ / kFewChunks, std::min(kGrain, kWorkOfChunk / work), kGrain);
-  grain = (grain + kernels::kLanes - 1) / kernels::kLanes * kernels::kLanes;  // whole strips
+  grain = (grain + kernels::kLongestStrip - 1) / kernels::kLongestStrip * kernels::kLongestStrip;
   if (p.buffers_ == 0 && !p.chains_.empty() && !p.one_row_)  // nothing has to stay in the cache for another chain
     p.block_ = std::min(p.rows_, std::max<std::int64_t>(1, grain / p.length_));
   p.buffer_bytes_ = (p.block_ * p.length_ * widest + 63) / 64 * 64;

@@ -204,9 +204,7 @@ class Program {
   std::int64_t block_bytes() const noexcept { return buffer_bytes_ * buffers_ + chain_bytes(); }
   std::int64_t chain_bytes() const noexcept;
   /// Of one reduction in a chain.
-  std::int64_t lanes_bytes(Dtype strip) const noexcept {
-    return (length_ / kernels::kLaneBlock + 1) * kernels::kLanes * static_cast<std::int64_t>(size_of(strip));
-  }
+  std::int64_t lanes_bytes() const noexcept { return (length_ / kernels::kLaneBlock + 2) * kernels::kLaneBytes; }
   template <bool is_long>  // is_long_
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
                std::byte* partial) const;

@@ -8,7 +8,7 @@
 namespace adjoint::detail {
 namespace {
 
-constexpr std::int64_t kAlignment = 64;  // of lanes
+constexpr std::int64_t kAlignment = kernels::kLaneBytes;
 // Rows in which it pays to go to where what is streamed is aligned.
 constexpr std::int64_t kLongToAlign = 4096;
 
@@ -73,7 +73,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
       if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], &to.at[k]);
     if (link.reduction) {
       to.to = lanes;
-      lanes += program_.lanes_bytes(chain.dtype);
+      lanes += program_.lanes_bytes();
       to.at[2] = place(link.output, to.mask[2], &to.at[2]);
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
@@ -101,8 +101,11 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
     return;
   }
   const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
-  for (const Move* move = moves; move->address; ++move)
-    if (move->first) *move->address = move->first;
+  if (program_.block_ > 1)
+    for (const Move* move = moves; move->address; ++move)
+      if (move->first) *move->address = move->first;
+  const std::int64_t step =
+      chain.reduces ? kernels::kGroupBytes / static_cast<std::int64_t>(size_of(chain.dtype)) : chain.links->strip;
   const ChainLink* const links = program_.links_.data();
   const std::int16_t* const varying = varying_ + chain.first_link;
   for (std::int64_t i = 0; i < calls; ++i) {
@@ -127,7 +130,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
       }
     }
     head = std::max<std::int64_t>(head, 0);
-    const std::int64_t done = head + ((n - head) & -chain.links->strip);
+    const std::int64_t done = head + ((n - head) & -step);
     if (head > 0) run_some(chain, row + i, i, 0, head);
     chain.links->run(head, done, links_ + chain.first_link);
     if (done < n) run_some(chain, row + i, i, done, n);
@@ -137,7 +140,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
   }
 }
 
-/// Elements [begin, end), fewer than a strip: instruction by instruction.
+/// Elements [begin, end), fewer than a step: instruction by instruction.
 void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_t row_of_block, std::int64_t begin,
                                std::int64_t end) {
   using Kind = Instruction::Kind;
@@ -154,7 +157,7 @@ void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_
     if (instruction.kind == Kind::reduce) {
       const int kernel = binding_.nodes[instruction.member]->operation->kernel;
       chain.links->reduce[kernel].add_rest(end, begin, inputs[0], lanes);
-      lanes += program_.lanes_bytes(chain.dtype);
+      lanes += program_.lanes_bytes();
     } else if (instruction.kind == Kind::column) {
       const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + begin * element;

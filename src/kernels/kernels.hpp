@@ -129,12 +129,15 @@ inline constexpr int kSourceCount = static_cast<int>(Source::count_);
 inline constexpr int kPairTiles = 4;  // add, sub, mul and div
 /// The alignment of what goes past the caches.
 inline constexpr std::uintptr_t kStreamed = 64;
-/// The elements that reduce_rows has under way at once in a row of at least twice as many, for each block of a row.
-inline constexpr std::int64_t kLanes = 64, kLaneBlock = 1024;
+/// How rows of at least kLongRow elements are reduced: in blocks of kLaneBlock, each in lanes of kLaneBytes, to which
+/// kGroupBytes at a time are added.
+inline constexpr std::int64_t kLongRow = 128, kLaneBlock = 1024, kLaneBytes = 64, kGroupBytes = 256;
+/// The most elements of a strip.
+inline constexpr std::int64_t kLongestStrip = 64;
 /// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
 /// give.
 struct Links {
-  std::int64_t strip;  // elements: a divisor of kLanes
+  std::int64_t strip;  // elements: a divisor of kLongestStrip
   /// Calls a chain, which ends with `last`, for elements [begin, end), a multiple of `strip`.
   void (*run)(std::int64_t begin, std::int64_t end, const Link* links);
   void (*last)();
@@ -155,13 +158,13 @@ struct Links {
   /// second are. Where operands may change places, the first of them is the one with the smaller Source, or what is
   /// made.
   void (*pair[kPairTiles][kPairTiles][2][kSourceCount][kSourceCount][kSourceCount][2])();
-  /// For rows of n >= 2 * kLanes elements. The strip is handed on as it is.
+  /// For rows of n >= kLongRow elements. The strip is handed on as it is.
   struct Reduction {
-    void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to
+    void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to, of whole groups
     void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, as above
-    /// Of a row of n elements: (n / kLaneBlock + 1) * kLanes lanes, aligned to 64 bytes.
+    /// Of a row of n elements: kLaneBytes for each block, the last one too, and once more; aligned to as many.
     void (*start)(std::int64_t n, void* lanes);
-    /// Adds elements [done, n), fewer than a strip.
+    /// Adds elements [done, n), fewer than kGroupBytes of them.
     void (*add_rest)(std::int64_t n, std::int64_t done, const void* rest, void* lanes);
     void (*finish)(std::int64_t n, void* lanes, void* output);
     void (*column[2][2])();  // adds to a column for each element, which `to` points to; [1]: begins with the strip
