@@ -157,7 +157,7 @@ class Program {
     struct Move {
       const std::byte** address;
       std::int64_t step;
-      const std::byte* first;  // in a buffer, where a block begins; null: in memory
+      std::byte* const* first;  // of what is no memory: where a block begins; else null
     };
     Move moves_[kMostMoves];
     Move* next_move_ = moves_;
@@ -195,8 +195,10 @@ class Program {
   /// Where the columns of a row are accumulated.
   std::byte* columns_of(const Instruction& instruction, const Binding& binding, std::byte* partial,
                         std::int64_t row) const noexcept;
-  /// Elements of what a member joins, whose inputs' ends begin at the given place.
-  void load_joined_from(const Node& node, int ends, std::int64_t first, std::int64_t n, std::byte* to) const;
+  /// Elements of what a member joins, whose inputs' ends begin at the given place: where they lie, if it is one after
+  /// another in one of them and `in_place`, or loaded into `to`.
+  const std::byte* read_joined(const Node& node, int ends, std::int64_t first, std::int64_t n, bool in_place,
+                               std::byte* to) const;
   void finish_columns(const Binding& binding, std::byte* partial) const;
   /// Of blocks of rows' sums, behind which are the results of rows of many.
   std::int64_t partial_columns_bytes() const noexcept;

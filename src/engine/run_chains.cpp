@@ -66,7 +66,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
       const std::int64_t step =
           memory ? value.row_bytes : (value.per_row ? 1 : program_.length_) * std::int64_t{value.element};
       if (step != 0 && (memory || (!value.local && program_.block_ > 1)))
-        *move++ = {address_in_link, step, memory ? nullptr : at};
+        *move++ = {address_in_link, step, memory ? nullptr : base_ + index};
       return at;
     };
     for (int k = 0; k < (link.first_row ? 1 : 3); ++k)
@@ -103,7 +103,7 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
   const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
   if (program_.block_ > 1)
     for (const Move* move = moves; move->address; ++move)
-      if (move->first) *move->address = move->first;
+      if (move->first) *move->address = *move->first;
   const std::int64_t step =
       chain.reduces ? kernels::kGroupBytes / static_cast<std::int64_t>(size_of(chain.dtype)) : chain.links->strip;
   const ChainLink* const links = program_.links_.data();

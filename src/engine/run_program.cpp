@@ -104,10 +104,17 @@ void Program::finish_columns(const Binding& binding, std::byte* partial) const {
   }
 }
 
-void Program::load_joined_from(const Node& node, int ends, std::int64_t first, std::int64_t n, std::byte* to) const {
+const std::byte* Program::read_joined(const Node& node, int ends, std::int64_t first, std::int64_t n, bool in_place,
+                                      std::byte* to) const {
   const std::int64_t* const begin = joined_ends_.data() + ends;
-  const std::int64_t* const at = std::upper_bound(begin, begin + node.input_count(), first);
-  load_joined(node, static_cast<int>(at - begin), at == begin ? first : first - at[-1], n, to);
+  const std::int64_t* const end = std::upper_bound(begin, begin + node.input_count(), first);
+  const auto at = static_cast<int>(end - begin);
+  if (at > 0) first -= end[-1];
+  const Node& input = *node.input(at);
+  if (in_place && first + n <= numel(input.shape) && is_row_major(input.shape, input.value.strides))
+    return static_cast<const std::byte*>(input.value.data) + first * static_cast<std::int64_t>(size_of(node.dtype));
+  load_joined(node, at, first, n, to);
+  return to;
 }
 
 template <bool is_long>
@@ -251,9 +258,14 @@ void Program::execute(const Binding& binding, std::int64_t first_row, std::int64
                               a.high, row * length_, n, to);
               break;
             }
-            case Kind::join:
-              load_joined_from(*binding.nodes[instruction.member], instruction.column, row * length_, n, to);
+            case Kind::join: {
+              const Node& node = *binding.nodes[instruction.member];
+              const bool kept = output.place == Place::memory;
+              const std::byte* there = read_joined(node, instruction.column, row * length_, n, !kept && block_ > 1,
+                                                   kept ? to : buffers + output.buffer * buffer_bytes_);
+              if (!kept) base[instruction.output] = const_cast<std::byte*>(there);  // it is read only
               break;
+            }
             case Kind::expand: {
               const auto fill = kernels::table().fill[kernels::size_index(output.element)];
               if (is_long) {
