@@ -325,6 +325,48 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
   }
 }
 
+TEST_CASE_TEMPLATE("a link sums a row of products, and hands on what was in the strip", T, float, double) {
+  for (const k::Table* table : tables()) {
+    CAPTURE(std::string(table->name));
+    const k::Links& links = table->links(kDtype<T>);
+    for (const std::size_t n : {std::size_t{128}, std::size_t{1024}, std::size_t{2304}}) {
+      CAPTURE(n);
+      const auto count = static_cast<std::int64_t>(n);
+      std::vector<T> x = numbers<T>(n, 1), y = numbers<T>(n, 2), z = numbers<T>(n, 3);
+      for (std::vector<T>* values : {&x, &y, &z})  // whose sum is a number
+        for (T& value : *values)
+          if (!(std::fabs(value) < T(1e15))) value = T(0.5);
+      std::vector<std::byte> memory(static_cast<std::size_t>((count / k::kLaneBlock + 3) * k::kLaneBytes));
+      std::byte* const lanes = memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & (k::kLaneBytes - 1));
+      const k::Links::Reduction& sum = links.reduce[static_cast<int>(k::Reduce::sum)];
+      for (int first = 0; first < k::kSourceCount; ++first)
+        for (int second = 0; second < k::kSourceCount; ++second) {
+          const auto function =
+              sum.pair[static_cast<int>(k::Tile::mul) - static_cast<int>(k::Tile::add)][first][second];
+          if (!function) continue;
+          CAPTURE(first);
+          CAPTURE(second);
+          const T *a = first == kStrip ? z.data() : x.data(), *b = second == kStrip ? z.data() : y.data();
+          std::vector<T> handed(n), products(n);
+          sum.start(count, lanes);
+          const Link chain[] = {link_to(links.load[0], z.data(), nullptr, nullptr), link_to(function, a, b, lanes),
+                                link_to(links.store[0], nullptr, nullptr, handed.data()),
+                                link_to(links.last, nullptr, nullptr, nullptr)};
+          links.run(0, count, chain);
+          T found = 0, expected = 0;
+          sum.finish(count, lanes, &found);
+          const void* operands[] = {a, b};
+          table->tile[static_cast<int>(k::Tile::mul)][kOwn<T>](count, operands, products.data());
+          table->reduce_rows[static_cast<int>(k::Reduce::sum)][kOwn<T>](1, count, products.data(), count, &expected);
+          CHECK(found == expected);
+          bool all = true;
+          for (std::size_t i = 0; i < n; ++i) all &= same(handed[i], z[i]);
+          CHECK(all);
+        }
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("a number's link gives the bits of its kernel, wherever its operands are", T, float, double) {
   for (const k::Table* table : tables()) {
     CAPTURE(std::string(table->name));

@@ -103,7 +103,21 @@ void Planner::order_chain(int first, int last) {
       of_input = of_input == kNone ? static_cast<std::int16_t>(i) : kSeveral;
     }
   }
-  int strip = kNone;
+  // What only a sum of rows reads, as far as the chain knows: both are one link, which hands on what there was before.
+  bool summed[kMostInstructions] = {};
+  for (int i = 0; i < count; ++i) {
+    if (chain[i].kind != Instruction::Kind::reduce || made_by[chain[i].input[0]] == kNone) continue;
+    const int made = made_by[chain[i].input[0]];
+    const Node& node = *nodes_[chain[made].member];
+    summed[made] = node.operation->execute == execute_elementwise &&
+                   static_cast<Tile>(node.operation->kernel) == Tile::mul &&
+                   !program_->is_one_for_row(value(chain[made].input[0])) &&
+                   !program_->is_one_for_row(value(chain[made].input[1]));
+    for (int other = 0; other < count; ++other)
+      for (int k = 0; k < chain[other].inputs; ++k)
+        summed[made] &= other == i || chain[other].input[k] != chain[made].output;
+  }
+  int strip = kNone, before = kNone;
   for (int at = 0, earliest = 0; at < count; ++at) {
     while (done[earliest]) ++earliest;
     int next = earliest;
@@ -115,10 +129,10 @@ void Planner::order_chain(int first, int last) {
         ready &= is_there(chain[i].input[k]);
         reads |= chain[i].input[k] == strip;
       }
-      if (!ready || !reads) continue;
+      if (!ready || !reads || (found && !summed[i])) continue;
       next = i;
       found = true;
-      break;
+      if (summed[i]) break;
     }
     int other = kNone;
     for (int i = earliest; i < count && i < earliest + kFarthest && !found; ++i) {
@@ -142,7 +156,9 @@ void Planner::order_chain(int first, int last) {
     ordered[at] = chain[next];
     const auto kind = chain[next].kind;
     const bool reduces = kind == Instruction::Kind::reduce || kind == Instruction::Kind::column;
-    strip = reduces ? chain[next].input[0] : chain[next].output;
+    if (summed[next]) before = strip;
+    const int made = reduces ? made_by[chain[next].input[0]] : kNone;
+    strip = made != kNone && summed[made] ? before : reduces ? chain[next].input[0] : chain[next].output;
     place[next] = static_cast<std::int16_t>(first + at);
   }
   for (std::int16_t& column : program_->columns_)
@@ -328,7 +344,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     if (is_pair) value(p.instructions_[at(i++)].output).local = true;
     const Instruction& instruction = p.instructions_[at(i)];
     if (instruction.kind == Kind::reduce || instruction.kind == Kind::column) {
-      strip = instruction.input[0];
+      if (!is_pair) strip = instruction.input[0];
       reductions += instruction.kind == Kind::reduce;
       chain.by_row = true;
       continue;
@@ -381,13 +397,12 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
       for (int k = 0; k < 3; ++k)
         if (pair.operands[k] != Source::strip) link.value[k] = pair.input[k];
       const Instruction& second = p.instructions_[at(++i)];
-      strip = second.output;
       if (second.kind == Kind::reduce) {
         link.function = pair.functions[0];
         link.reduction = &links.reduce[nodes_[second.member]->operation->kernel];
         link.output = second.output;
-        strip = second.input[0];
       } else {
+        strip = second.output;
         finish(link, pair.functions);
       }
       continue;
