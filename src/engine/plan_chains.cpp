@@ -466,7 +466,7 @@ bool Planner::is_number(const Instruction& instruction) const {
 /// Makes chains of what makes single numbers, where a block is a row.
 void Planner::link_numbers() {
   Program& p = *program_;
-  if (p.block_ != 1) return;
+  if (p.block_ != 1 || p.rows_ * p.length_ < kFewestElements) return;
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
   const auto count = static_cast<int>(p.instructions_.size());
   std::size_t next = 0;  // chain
