@@ -103,10 +103,13 @@ void Planner::order_chain(int first, int last) {
       of_input = of_input == kNone ? static_cast<std::int16_t>(i) : kSeveral;
     }
   }
-  // What only a sum of rows reads, as far as the chain knows: both are one link, which hands on what there was before.
+  // Products that only a sum of rows reads, as far as the chain knows: both are one link, which hands on what there was
+  // before.
   bool summed[kMostInstructions] = {};
   for (int i = 0; i < count; ++i) {
-    if (chain[i].kind != Instruction::Kind::reduce || made_by[chain[i].input[0]] == kNone) continue;
+    if (chain[i].kind != Instruction::Kind::reduce || made_by[chain[i].input[0]] == kNone ||
+        static_cast<kernels::Reduce>(nodes_[chain[i].member]->operation->kernel) != kernels::Reduce::sum)
+      continue;
     const int made = made_by[chain[i].input[0]];
     const Node& node = *nodes_[chain[made].member];
     summed[made] = node.operation->execute == execute_elementwise &&

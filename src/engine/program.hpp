@@ -50,7 +50,8 @@ class Program {
   friend class Planner;
   friend class Listing;  // explain.cpp
   static constexpr std::int16_t kNone = -1;
-  static constexpr std::int64_t kLocalBytes = 256;  // a strip is no longer
+  static constexpr std::int64_t kLocalBytes = 256;  // neither a strip is longer, nor a group of what is reduced
+  static_assert(kLocalBytes >= kernels::kGroupBytes);
   static constexpr int kMostExternals = 64, kMostValues = 2 * kMostMembers + kMostExternals;
   static constexpr int kMostInstructions = 2 * kMostMembers + kMostExternals;
 
@@ -113,7 +114,7 @@ class Program {
     std::int16_t first_link, last_link;
     bool by_row;   // else on the whole block
     bool reduces;  // rows
-    bool numbers;  // of one element for a row, the only one of a block, each: a strip is a number
+    bool numbers;  // each instruction makes one for a row, which is a block: a strip is a number
     Dtype dtype;   // of the strip: float32 or float64
     const kernels::Links* links;
   };

@@ -158,11 +158,12 @@ struct Links {
   /// second are. Where operands may change places, the first of them is the one with the smaller Source, or what is
   /// made.
   void (*pair[kPairTiles][kPairTiles][2][kSourceCount][kSourceCount][kSourceCount][2])();
-  /// For rows of n >= kLongRow elements. The strip is handed on as it is.
+  /// For rows of n >= kLongRow elements, of which a chain with such a link takes whole groups. What was in the strip
+  /// before is handed on, but that link[1] hands on what it reads.
   struct Reduction {
     void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to, of whole groups
-    void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, as above
-    /// Of a row of n elements: kLaneBytes for each block, the last one too, and once more; aligned to as many.
+    void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, which nobody else reads
+    /// Of a row of n elements: (n / kLaneBlock + 2) * kLaneBytes bytes, aligned to kLaneBytes.
     void (*start)(std::int64_t n, void* lanes);
     /// Adds elements [done, n), fewer than kGroupBytes of them.
     void (*add_rest)(std::int64_t n, std::int64_t done, const void* rest, void* lanes);
