@@ -79,6 +79,13 @@ Link link_to(void (*function)(), const void* x, const void* y, void* to, const v
   return link;
 }
 
+constexpr std::byte kUntouched{0x5a};
+/// Memory for the lanes of a row of n elements, and behind it an untouched byte at least.
+std::byte* lanes_in(std::vector<std::byte>& memory, std::int64_t n) {
+  memory.assign(static_cast<std::size_t>(k::lanes_bytes(n) + k::kLaneBytes), kUntouched);
+  return memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & (k::kLaneBytes - 1));
+}
+
 constexpr auto kBool = static_cast<int>(ad::Dtype::bool_);
 constexpr auto kStrip = static_cast<int>(Source::strip), kMemory = static_cast<int>(Source::memory),
                kSingle = static_cast<int>(Source::single);
@@ -296,10 +303,8 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
             for (T& value : x)
               if (!(std::fabs(value) < T(1e30))) value = T(0.5);
           const k::Links::Reduction& reduction = links.reduce[kind];
-          const std::int64_t bytes = (n / k::kLaneBlock + 2) * k::kLaneBytes;
-          std::vector<std::byte> memory(static_cast<std::size_t>(bytes + k::kLaneBytes), std::byte{0x5a});
-          std::byte* const aligned =
-              memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & (k::kLaneBytes - 1));
+          std::vector<std::byte> memory;
+          std::byte* const aligned = lanes_in(memory, n);
           reduction.start(n, aligned);
           constexpr std::int64_t group = k::kGroupBytes / static_cast<std::int64_t>(sizeof(T));
           const std::int64_t done = n / group * group;
@@ -314,7 +319,7 @@ TEST_CASE_TEMPLATE("a link reduces a row as reduce_rows does, and adds to column
           reduction.finish(n, aligned, &found);
           table->reduce_rows[kind][kOwn<T>](1, n, x.data(), n, &expected);
           CHECK(same(found, expected));
-          CHECK(aligned[bytes] == std::byte{0x5a});
+          CHECK(aligned[k::lanes_bytes(n)] == kUntouched);
           table->accumulate[kind][kOwn<T>](done, x.data(), expected_columns.data());
           bool all = true;
           for (std::size_t i = 0; i < static_cast<std::size_t>(done); ++i)
@@ -336,8 +341,8 @@ TEST_CASE_TEMPLATE("a link sums a row of products, and hands on what was in the 
       for (std::vector<T>* values : {&x, &y, &z})  // whose sum is a number
         for (T& value : *values)
           if (!(std::fabs(value) < T(1e15))) value = T(0.5);
-      std::vector<std::byte> memory(static_cast<std::size_t>((count / k::kLaneBlock + 3) * k::kLaneBytes));
-      std::byte* const lanes = memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & (k::kLaneBytes - 1));
+      std::vector<std::byte> memory;
+      std::byte* const lanes = lanes_in(memory, count);
       const k::Links::Reduction& sum = links.reduce[static_cast<int>(k::Reduce::sum)];
       for (int first = 0; first < k::kSourceCount; ++first)
         for (int second = 0; second < k::kSourceCount; ++second) {

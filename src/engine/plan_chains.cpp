@@ -90,15 +90,16 @@ void Planner::order_chain(int first, int last) {
   std::fill(made_by, made_by + program_->values_.size(), kNone);
   for (int i = 0; i < count; ++i) made_by[chain[i].output] = static_cast<std::int16_t>(i);
   const auto is_there = [&](int index) { return made_by[index] == kNone || done[made_by[index]]; };
-  // Who alone reads what an instruction makes of nothing that the chain makes: that can wait until its reader has all
-  // else, the last of it in the strip.
+  // Who alone reads what an instruction makes. If that reads nothing that the chain makes, it can wait until its reader
+  // has all else, the last of it in the strip.
   constexpr std::int16_t kSeveral = -2;
   std::int16_t reader[kMostInstructions];
   std::fill(reader, reader + count, kNone);
+  bool waits_for_chain[kMostInstructions] = {};
   for (int i = 0; i < count; ++i) {
     for (int k = 0; k < chain[i].inputs; ++k) {
       if (made_by[chain[i].input[k]] == kNone) continue;
-      reader[i] = kSeveral;
+      waits_for_chain[i] = true;
       std::int16_t& of_input = reader[made_by[chain[i].input[k]]];
       of_input = of_input == kNone ? static_cast<std::int16_t>(i) : kSeveral;
     }
@@ -107,18 +108,11 @@ void Planner::order_chain(int first, int last) {
   // before.
   bool summed[kMostInstructions] = {};
   for (int i = 0; i < count; ++i) {
-    if (chain[i].kind != Instruction::Kind::reduce || made_by[chain[i].input[0]] == kNone ||
-        static_cast<kernels::Reduce>(nodes_[chain[i].member]->operation->kernel) != kernels::Reduce::sum)
-      continue;
-    const int made = made_by[chain[i].input[0]];
-    const Node& node = *nodes_[chain[made].member];
-    summed[made] = node.operation->execute == execute_elementwise &&
-                   static_cast<Tile>(node.operation->kernel) == Tile::mul &&
-                   !program_->is_one_for_row(value(chain[made].input[0])) &&
-                   !program_->is_one_for_row(value(chain[made].input[1]));
-    for (int other = 0; other < count; ++other)
-      for (int k = 0; k < chain[other].inputs; ++k)
-        summed[made] &= other == i || chain[other].input[k] != chain[made].output;
+    if (reader[i] < 0 || chain[reader[i]].kind != Instruction::Kind::reduce) continue;
+    const Operation &own = *nodes_[chain[i].member]->operation, &by = *nodes_[chain[reader[i]].member]->operation;
+    summed[i] = static_cast<kernels::Reduce>(by.kernel) == kernels::Reduce::sum && own.execute == execute_elementwise &&
+                static_cast<Tile>(own.kernel) == Tile::mul && !program_->is_one_for_row(value(chain[i].input[0])) &&
+                !program_->is_one_for_row(value(chain[i].input[1]));
   }
   int strip = kNone, before = kNone;
   for (int at = 0, earliest = 0; at < count; ++at) {
@@ -143,7 +137,7 @@ void Planner::order_chain(int first, int last) {
       bool ready = true, waits = false;
       for (int k = 0; k < chain[i].inputs; ++k) ready &= is_there(chain[i].input[k]);
       if (!ready) continue;
-      if (reader[i] >= 0) {
+      if (reader[i] >= 0 && !waits_for_chain[i]) {
         bool reads = false;
         const Instruction& by = chain[reader[i]];
         for (int k = 0; k < by.inputs; ++k) {
@@ -316,6 +310,17 @@ bool Planner::find_pair(int at, int last, int strip, Dtype dtype, LinkedPair& pa
   return pair.functions[0] != nullptr;
 }
 
+/// One whose links are to come.
+Program::Chain Planner::new_chain(int first, int last, Dtype dtype) const {
+  Program::Chain chain;
+  chain.first = static_cast<std::int16_t>(first);
+  chain.last = static_cast<std::int16_t>(last);
+  chain.first_link = chain.last_link = static_cast<std::int16_t>(program_->links_.size());
+  chain.dtype = dtype;
+  chain.links = &kernels::table().links(dtype);
+  return chain;
+}
+
 /// Makes the links of a chain. `fetch`: it also brings into the cache what others read and write.
 void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   using Kind = Instruction::Kind;
@@ -324,15 +329,7 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
   const auto at = [](int index) { return static_cast<std::size_t>(index); };
   // What has to be written: what is read other than in the strip, or elsewhere.
   bool written[kMostValues] = {}, read[kMostValues] = {};
-  Program::Chain chain{static_cast<std::int16_t>(first),
-                       static_cast<std::int16_t>(last),
-                       static_cast<std::int16_t>(p.links_.size()),
-                       0,
-                       false,
-                       false,
-                       false,
-                       dtype,
-                       &links};
+  Program::Chain chain = new_chain(first, last, dtype);
   int strip = kNone, reductions = 0;
   LinkedPair pair;
   for (int i = first; i < last; ++i) {
@@ -358,7 +355,14 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     written[strip] |= !output.local;
   }
   chain.reduces = reductions > 0;
-  p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * p.lanes_bytes());
+  chain.step =
+      static_cast<std::int16_t>(chain.reduces ? kernels::kGroupBytes / static_cast<int>(size_of(dtype)) : links.strip);
+  p.lanes_bytes_ = std::max(p.lanes_bytes_, reductions * kernels::lanes_bytes(p.length_));
+  const auto add = [&](void (*function)(), int output) {
+    Program::ChainLink& link = p.links_.emplace_back();
+    link.function = function;
+    link.output = static_cast<std::int16_t>(output);
+  };
   const auto fetch_for_later = [&](std::int16_t index) {
     const Value& v = value(index);
     if (v.place != Place::memory || v.per_row || v.element != size_of(dtype) || v.row_bytes == 0) return;
@@ -371,17 +375,15 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
     while (user < count && !uses(p.instructions_[at(user)])) ++user;
     if (user == count || (user >= first && user < last && p.is_long_)) return;  // it would be gone by then
     if (p.instructions_[at(user)].output == index && is_streamed(index, count)) return;
-    p.links_.push_back(
-        {links.fetch, nullptr, nullptr, {index, kNone, kNone}, kNone, static_cast<std::int16_t>(user < last)});
+    add(links.fetch, kNone);
+    p.links_.back().value[0] = index;
+    p.links_.back().ahead = user < last;
   };
   if (fetch) {
     for (const Program::External& external : p.externals_) fetch_for_later(external.value);
     for (const Program::Result& result : p.results_) fetch_for_later(result.value);
   }
   strip = kNone;
-  const auto add = [&](void (*function)(), int output) {
-    p.links_.push_back({function, nullptr, nullptr, {kNone, kNone, kNone}, static_cast<std::int16_t>(output), 0});
-  };
   const auto is_bool = [&](int index) { return value(index).element == size_of(bool_); };
   // The link of what is in the strip then, and one that writes it if that is another's part.
   const auto finish = [&](Program::ChainLink& link, LinkFunctions functions) {
@@ -454,12 +456,11 @@ void Planner::link_chain(int first, int last, Dtype dtype, bool fetch) {
 }
 
 /// Whether an instruction makes one number for each row, as a link can.
-bool Planner::is_number(const Instruction& instruction) const {
-  using Kind = Instruction::Kind;
-  if (instruction.member == kNone || (instruction.kind != Kind::tile && instruction.kind != Kind::rows)) return false;
+bool Planner::is_number(const Instruction& instruction) {
+  if (instruction.member == kNone || instruction.kind != Instruction::Kind::tile) return false;
   const Node& node = *nodes_[instruction.member];  // a gather, where this is done for gathered elements
-  if (!program_->values_[static_cast<std::size_t>(instruction.output)].per_row ||
-      node.operation->execute != execute_elementwise || (node.dtype != float32 && node.dtype != float64))
+  if (!value(instruction.output).per_row || node.operation->execute != execute_elementwise ||
+      (node.dtype != float32 && node.dtype != float64))
     return false;
   for (int k = 0; k < instruction.inputs; ++k)
     if (node.input(k)->dtype != node.dtype) return false;
@@ -483,28 +484,23 @@ void Planner::link_numbers() {
       continue;
     }
     const Dtype dtype = nodes_[p.instructions_[at(i)].member]->dtype;
-    const kernels::Links& links = kernels::table().links(dtype);
-    Program::Chain chain{};
-    chain.first = static_cast<std::int16_t>(i);
-    chain.first_link = static_cast<std::int16_t>(p.links_.size());
+    Program::Chain chain = new_chain(i, i, dtype);
     chain.numbers = true;
-    chain.dtype = dtype;
-    chain.links = &links;
     const int end = next < p.chains_.size() ? p.chains_[next].first : count;
     for (int number = kNone; i < end; ++i) {
       const Instruction& instruction = p.instructions_[at(i)];
       if (!is_number(instruction) || nodes_[instruction.member]->dtype != dtype) break;
-      Program::ChainLink link{nullptr, nullptr, nullptr, {kNone, kNone, kNone}, instruction.output, 0};
+      Program::ChainLink& link = p.links_.emplace_back();
+      link.output = instruction.output;
       bool memory[2] = {};
       for (int k = 0; k < instruction.inputs; ++k) {
         memory[k] = instruction.input[k] != number;
         if (memory[k]) link.value[k] = instruction.input[k];
       }
-      link.function = links.number[nodes_[instruction.member]->operation->kernel][memory[0]][memory[1]];
-      p.links_.push_back(link);
+      link.function = chain.links->number[nodes_[instruction.member]->operation->kernel][memory[0]][memory[1]];
       number = instruction.output;
     }
-    p.links_.push_back({links.last_number, nullptr, nullptr, {kNone, kNone, kNone}, kNone, 0});
+    p.links_.emplace_back().function = chain.links->last_number;
     chain.last = static_cast<std::int16_t>(i);
     chain.last_link = static_cast<std::int16_t>(p.links_.size());
     p.chains_.insert(p.chains_.begin() + static_cast<std::ptrdiff_t>(next++), chain);

@@ -112,19 +112,20 @@ class Program {
   struct Chain {
     std::int16_t first, last;  // of instructions_
     std::int16_t first_link, last_link;
-    bool by_row;   // else on the whole block
-    bool reduces;  // rows
-    bool numbers;  // each instruction makes one for a row, which is a block: a strip is a number
-    Dtype dtype;   // of the strip: float32 or float64
+    std::int16_t step = 0;  // elements of which it takes a multiple: a strip, or a group of what is reduced
+    bool by_row = false;    // else on the whole block
+    bool reduces = false;   // rows
+    bool numbers = false;   // each instruction makes one for a row, which is a block: a strip is a number
+    Dtype dtype;            // of the strip: float32 or float64
     const kernels::Links* links;
   };
   struct ChainLink {
-    void (*function)();
-    void (*first_row)();                         // where columns begin; else null
-    const kernels::Links::Reduction* reduction;  // of rows; else null
-    std::int16_t value[3];                       // of columns, the second is the instruction
-    std::int16_t output;                         // kNone: only handed on
-    std::int16_t ahead;                          // of what is fetched: blocks
+    void (*function)() = nullptr;
+    void (*first_row)() = nullptr;                         // where columns begin; else null
+    const kernels::Links::Reduction* reduction = nullptr;  // of rows; else null
+    std::int16_t value[3] = {kNone, kNone, kNone};         // of columns, the second is the instruction
+    std::int16_t output = kNone;                           // kNone: only handed on
+    std::int16_t ahead = 0;                                // of what is fetched: blocks
   };
   /// What a thread executes chains with.
   class Chains {
@@ -206,8 +207,6 @@ class Program {
   /// What a thread needs for a block.
   std::int64_t block_bytes() const noexcept { return buffer_bytes_ * buffers_ + chain_bytes(); }
   std::int64_t chain_bytes() const noexcept;
-  /// Of one reduction in a chain.
-  std::int64_t lanes_bytes() const noexcept { return (length_ / kernels::kLaneBlock + 2) * kernels::kLaneBytes; }
   template <bool is_long>  // is_long_
   void execute(const Binding& binding, std::int64_t first_row, std::int64_t last_row, std::byte* buffers,
                std::byte* partial) const;
@@ -367,8 +366,9 @@ class Planner {
   void order_chain(int first, int last);
   void find_chains();
   void link_chain(int first, int last, Dtype strip, bool fetch);
+  Program::Chain new_chain(int first, int last, Dtype dtype) const;
   void link_numbers();
-  bool is_number(const Instruction& instruction) const;
+  bool is_number(const Instruction& instruction);
   void assign_buffers();
   int work_of(const Instruction& instruction);
   void cut_blocks();

@@ -73,7 +73,7 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
       if (link.value[k] != kNone) to.at[k] = place(link.value[k], to.mask[k], &to.at[k]);
     if (link.reduction) {
       to.to = lanes;
-      lanes += program_.lanes_bytes();
+      lanes += kernels::lanes_bytes(program_.length_);
       to.at[2] = place(link.output, to.mask[2], &to.at[2]);
     } else if (link.output != kNone && !link.first_row) {
       to.to = place(link.output, to.mask_to, const_cast<const std::byte**>(&to.to));
@@ -95,17 +95,17 @@ void Program::Chains::bind(const Chain& chain, std::int64_t row) noexcept {
 
 void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t rows) {
   const Move* const moves = moves_of_[&chain - program_.chains_.data()];
+  const auto advance = [moves](std::int64_t rows_done) {
+    for (const Move* move = moves; move->address; ++move) *move->address += move->step * rows_done;
+  };
   if (chain.numbers) {
     chain.links->run_numbers(links_ + chain.first_link);
-    for (const Move* move = moves; move->address; ++move) *move->address += move->step;
-    return;
+    return advance(1);
   }
   const std::int64_t calls = chain.by_row ? rows : 1, at_once = rows / calls, n = at_once * program_.length_;
   if (program_.block_ > 1)
     for (const Move* move = moves; move->address; ++move)
       if (move->first) *move->address = *move->first;
-  const std::int64_t step =
-      chain.reduces ? kernels::kGroupBytes / static_cast<std::int64_t>(size_of(chain.dtype)) : chain.links->strip;
   const ChainLink* const links = program_.links_.data();
   const std::int16_t* const varying = varying_ + chain.first_link;
   for (std::int64_t i = 0; i < calls; ++i) {
@@ -130,13 +130,13 @@ void Program::Chains::run(const Chain& chain, std::int64_t row, std::int64_t row
       }
     }
     head = std::max<std::int64_t>(head, 0);
-    const std::int64_t done = head + ((n - head) & -step);
+    const std::int64_t done = head + ((n - head) & -std::int64_t{chain.step});
     if (head > 0) run_some(chain, row + i, i, 0, head);
     chain.links->run(head, done, links_ + chain.first_link);
     if (done < n) run_some(chain, row + i, i, done, n);
     for (const std::int16_t* l = varying; *l != kNone; ++l)
       if (links[*l].reduction) links[*l].reduction->finish(n, links_[*l].to, const_cast<std::byte*>(links_[*l].at[2]));
-    for (const Move* move = moves; move->address; ++move) *move->address += move->step * at_once;
+    advance(at_once);
   }
 }
 
@@ -157,7 +157,7 @@ void Program::Chains::run_some(const Chain& chain, std::int64_t row, std::int64_
     if (instruction.kind == Kind::reduce) {
       const int kernel = binding_.nodes[instruction.member]->operation->kernel;
       chain.links->reduce[kernel].add_rest(end, begin, inputs[0], lanes);
-      lanes += program_.lanes_bytes();
+      lanes += kernels::lanes_bytes(program_.length_);
     } else if (instruction.kind == Kind::column) {
       const auto element = static_cast<std::int64_t>(size_of(chain.dtype));
       std::byte* sums = program_.columns_of(instruction, binding_, partial_, row) + begin * element;

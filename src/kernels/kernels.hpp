@@ -132,6 +132,8 @@ inline constexpr std::uintptr_t kStreamed = 64;
 /// How rows of at least kLongRow elements are reduced: in blocks of kLaneBlock, each in lanes of kLaneBytes, to which
 /// kGroupBytes at a time are added.
 inline constexpr std::int64_t kLongRow = 128, kLaneBlock = 1024, kLaneBytes = 64, kGroupBytes = 256;
+/// What the lanes of a row of n elements take: a line for each block and for what is left, and one before them.
+constexpr std::int64_t lanes_bytes(std::int64_t n) { return (n / kLaneBlock + 2) * kLaneBytes; }
 /// The most elements of a strip.
 inline constexpr std::int64_t kLongestStrip = 64;
 /// One instruction set's links for a dtype; null where there is none. They give the bits that the kernels of Table
@@ -163,7 +165,7 @@ struct Links {
   struct Reduction {
     void (*link[2])();  // of the strip or what is in memory: adds to lanes, which `to` points to, of whole groups
     void (*pair[kPairTiles][kSourceCount][kSourceCount])();  // of a function's results, which nobody else reads
-    /// Of a row of n elements: (n / kLaneBlock + 2) * kLaneBytes bytes, aligned to kLaneBytes.
+    /// Of a row of n elements: lanes_bytes(n), aligned to kLaneBytes.
     void (*start)(std::int64_t n, void* lanes);
     /// Adds elements [done, n), fewer than kGroupBytes of them.
     void (*add_rest)(std::int64_t n, std::int64_t done, const void* rest, void* lanes);
