@@ -1533,7 +1533,8 @@ TEST_CASE("matrix products, in every layout") {
                           b = layout(kb, s.k, s.n, mb.data(), mb.size());
           std::vector<T> c(static_cast<std::size_t>(s.m * s.n), kNan<T>);
           const std::size_t bytes = k::matmul_scratch(dtype, s.m, s.n, s.k, a, b);
-          if (ka < strided && kb < strided) CHECK(bytes == 0);
+          // Of float64 it may be ours, which copies blocks of them.
+          if (dtype == adjoint::float32 && ka < strided && kb < strided) CHECK(bytes == 0);
           std::vector<double> scratch(bytes / sizeof(double) + 1);
           k::matmul(dtype, s.m, s.n, s.k, a, b, c.data(), scratch.data());
           bool is_added = true;
