@@ -78,7 +78,7 @@ bool is_behind(const char* core, const char* isa) {
 // library's: ours would copy them first.
 bool is_left_to_us(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t k) {
   static const bool behind = openblas_get_corename && is_behind(openblas_get_corename(), table().name);
-  return behind && dtype == float64 && m >= 4 && n >= 4 && k >= 4;
+  return dtype == float64 && behind && m >= 4 && n >= 4 && k >= 4;
 }
 
 enum class Way { small, packed, library };

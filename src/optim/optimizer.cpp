@@ -18,8 +18,8 @@ Tensor cell(const Tensor& value) { return value.detach().requires_grad_(false); 
 Tensor step_cell(double count) { return cell(full({}, count, float64)); }
 
 // What is worth joining: at least so many parameters, of at most so many elements for itself and for each state that
-// has to be updated. Their gradients are copied where a block has parts of several; when they were copied throughout, that
-// cost more than the nodes of updates of their own for larger ones.
+// has to be updated. Their gradients are copied where a block has parts of several; when they were copied throughout,
+// that cost more than the nodes of updates of their own for larger ones.
 constexpr std::ptrdiff_t kFewestJoined = 3;
 constexpr std::int64_t kMostElements = 1024;
 // Parameters of whole lines of the cache come first, so that these, too, begin with a line.
